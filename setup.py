@@ -1,0 +1,59 @@
+"""Compile the rooms that must be compiled; everything else is in pyproject.toml.
+
+FASTGATE_BUILD chooses one of the four named builds below; wheels use `release`.
+"""
+
+import os
+import pathlib
+
+from Cython.Build import cythonize
+from Cython.Compiler import Options
+from setuptools import Extension, setup
+
+SANITIZE = "-fsanitize=address,undefined"
+
+# name: (compiler flags, linker flags, Cython directives)
+BUILDS: dict[str, tuple[list[str], list[str], dict[str, bool]]] = {
+    "release": (["-O3", "-g0", "-fno-plt"], [], {}),  # no -march=native in a wheel
+    "debug": (["-O0", "-g", "-UNDEBUG"], [], {"boundscheck": True}),
+    "sanitize": (
+        ["-O1", "-g", SANITIZE, "-fno-sanitize-recover=undefined"],
+        [SANITIZE],
+        {"boundscheck": True},
+    ),
+    "trace": (["-O0", "-DCYTHON_TRACE_NOGIL=1"], [], {"linetrace": True}),
+}
+
+# Cython's own generated C trips -Wconversion, so only our arithmetic is watched: the
+# pyx files hold sizes in Py_ssize_t and Cython's warnings are errors (below).
+WARNINGS = ["-Wall", "-Wno-unused-function"]
+
+name = os.environ.get("FASTGATE_BUILD", "release")
+if name not in BUILDS:
+    raise SystemExit(f"FASTGATE_BUILD={name}: choose one of {', '.join(BUILDS)}")
+cflags, ldflags, directives = BUILDS[name]
+
+Options.warning_errors = True
+
+PACKAGE = pathlib.Path("src/fastgate")
+SOURCES = [
+    *sorted(PACKAGE.glob("_ext/*.pyx")),
+    *PACKAGE.glob("hotpath/gate.py"),  # pure-Python mode: compiled in the product
+]
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension(
+                ".".join(path.relative_to("src").with_suffix("").parts),
+                [str(path)],
+                extra_compile_args=[*WARNINGS, *cflags],
+                extra_link_args=ldflags,
+            )
+            for path in SOURCES
+        ],
+        include_path=["src"],
+        build_dir=f"build/cython-{name}",
+        compiler_directives={"language_level": "3", **directives},
+    )
+)

@@ -1,0 +1,1 @@
+"""Compiled loops: bytes in, codes out. Imports nothing of fastgate."""

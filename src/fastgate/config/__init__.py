@@ -1,0 +1,1 @@
+"""What the operator wrote: models, loading with positions, compiling to a snapshot."""

@@ -1,0 +1,1 @@
+"""Every few seconds: supervisor, agent, keyring, introspection, revocation feed."""

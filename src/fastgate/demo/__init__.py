@@ -1,0 +1,1 @@
+"""Three regions on loopback with an identity provider, upstreams and a tour."""

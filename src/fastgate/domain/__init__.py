@@ -1,0 +1,1 @@
+"""What is true: tokens, regions, routes, revocations, verdicts. No I/O, no clock."""

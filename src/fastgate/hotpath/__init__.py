@@ -1,0 +1,1 @@
+"""Every request: the gate, the relay, header rules, OAuth message routing."""
