@@ -1,0 +1,111 @@
+"""A request as the gate sees it, and the one rule for bearer credentials.
+
+Owns:      RequestHead; which header names are reserved or hop-by-hop.
+Called by: both lanes fill it; hotpath.gate and hotpath.headers read it.
+Source:    RFC 6750 section 2.1, RFC 9110 sections 5.1 and 7.6.1.
+"""
+
+from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "HOP_BY_HOP",
+    "RESERVED_NAMES",
+    "RESERVED_PREFIXES",
+    "RequestHead",
+    "is_reserved",
+    "normalised",
+]
+
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "http2-settings",
+    }
+)
+# Identity and forwarding names that only the gateway writes (PROTOCOLS section 17).
+RESERVED_PREFIXES = (
+    "x-fastgate-",
+    "x-auth-request-",
+    "remote-",
+    "client-cert",
+    "x-forwarded-",
+)
+RESERVED_NAMES = frozenset({"forwarded", "x-real-ip"})
+
+
+def normalised(name: str) -> str:
+    """Return a header name as upstreams may read it: lower case, `_` as `-`.
+
+    Source: THREATS.md T8: aliases like X_Forwarded_Proto passed seven filters.
+    """
+    return name.lower().replace("_", "-")
+
+
+def is_reserved(name: str) -> bool:
+    """Tell whether a normalised header name is only ever written by the gateway."""
+    return name in RESERVED_NAMES or name.startswith(RESERVED_PREFIXES)
+
+
+class RequestHead:
+    """What the checks need of one request; filled by a lane, never by the gate.
+
+    method: Upper-case method token.
+    path: Canonical path (domain.target), without query.
+    authorization: Value of the one Authorization header; None when absent.
+    credentials: How many Authorization headers came; more than one is refused.
+    cookie: All Cookie headers joined by "; "; None when absent.
+    form: Decoded form fields of an OAuth message, None until read. A field that came
+        twice maps to more than one value.
+    content_type: Content-Type in lower case without parameters, "" when absent.
+    has_body: The message announces a body.
+    encoded_separators: The path holds %2F or %5C (domain.target).
+    peer: Address of the client, for forwarding headers and keyed hashes only.
+    """
+
+    __slots__ = (
+        "authorization",
+        "content_type",
+        "cookie",
+        "credentials",
+        "encoded_separators",
+        "form",
+        "has_body",
+        "method",
+        "path",
+        "peer",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        *,
+        authorization: bytes | None = None,
+        credentials: int = -1,
+        cookie: str | None = None,
+        form: Mapping[str, Sequence[str]] | None = None,
+        content_type: str = "",
+        has_body: bool = False,
+        encoded_separators: bool = False,
+        peer: str = "",
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.authorization = authorization
+        self.credentials = (
+            (0 if authorization is None else 1) if credentials < 0 else credentials
+        )
+        self.cookie = cookie
+        self.form = form
+        self.content_type = content_type
+        self.has_body = has_body
+        self.encoded_separators = encoded_separators
+        self.peer = peer

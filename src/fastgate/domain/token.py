@@ -1,0 +1,194 @@
+"""Tokens: which ones an issuer's profile accepts, and the facts that stay of one.
+
+Owns:      IssuerProfile (what the operator allows) and TokenFacts (what was verified).
+Called by: hotpath.gate; config.compile builds profiles.
+Source:    RFC 7519, RFC 8725, RFC 9068; PROTOCOLS.md section 1.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from fastgate.domain.revocation import KeyHasher, Kind
+
+__all__ = [
+    "ACCESS_TOKEN_TYPES",
+    "ALGORITHMS",
+    "Algorithm",
+    "Introspection",
+    "IssuerProfile",
+    "TokenFacts",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """What a JWS algorithm demands (RFC 7518 section 3.1, RFC 8037).
+
+    kty, crv: The only fitting key type and curve; crv is "" for RSA.
+    signature_bytes: Exact octets of a JWS signature; 0: as long as the RSA modulus.
+    integer_bytes: Octets of r and of s in ECDSA signatures, else 0.
+    """
+
+    kty: str
+    crv: str
+    signature_bytes: int
+    integer_bytes: int = 0
+
+
+# HS* and none are not known here at all: a public key must never become an HMAC secret.
+ALGORITHMS: Mapping[str, Algorithm] = {
+    "ES256": Algorithm("EC", "P-256", 64, 32),
+    "ES384": Algorithm("EC", "P-384", 96, 48),
+    "RS256": Algorithm("RSA", "", 0),
+    "PS256": Algorithm("RSA", "", 0),
+    "EdDSA": Algorithm("OKP", "Ed25519", 64),
+    "Ed25519": Algorithm("OKP", "Ed25519", 64),
+}
+
+# Lower case, without "application/"; None is an absent typ (PROTOCOLS section 1.4).
+ACCESS_TOKEN_TYPES: frozenset[str | None] = frozenset({"at+jwt", "jwt", None})
+
+
+@dataclass(frozen=True, slots=True)
+class Introspection:
+    """How an issuer is asked about a token (RFC 7662).
+
+    urls: Endpoint per region index; every region has one.
+    client_id, client_secret: This gateway's own credentials.
+    post_credentials: Send them in the form, not as Basic authentication.
+    accept: Value of the Accept header.
+    phantom_member: JSON member that may carry the phantom JWT.
+    timeout_s: Whole call, seconds.
+    """
+
+    urls: tuple[str, ...]
+    client_id: str
+    client_secret: str = field(repr=False)
+    post_credentials: bool = False
+    accept: str = "application/jwt, application/json;q=0.5"
+    phantom_member: str = "phantom_token"
+    timeout_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IssuerProfile:
+    """What is accepted from one issuer; immutable, one per issuer and configuration.
+
+    index: Position in the snapshot's issuer list; keys are looked up by it.
+    alias: Name in the configuration, used in logs and metrics.
+    issuer: Exact `iss`.
+    audience: One of these must be in `aud`; empty: `aud` is not looked at.
+    algorithms: Names of ALGORITHMS that are allowed.
+    types: Accepted `typ` values, lower case, "application/" removed; None: absent.
+    leeway_s: Allowance on exp, nbf and iat, seconds.
+    max_lifetime_s: Longest exp - iat; a longer token would outlive its revocation.
+    iat_required: Refuse tokens without iat, since cut-offs are judged by it.
+    wrapped: A JWT-shaped credential without `aud` is opaque and introspected.
+    region_claims, grant_claims, require: Claim names the scanner reads or demands.
+    max_token_bytes: Longer credentials are refused unread.
+    hasher: Turns identifiers into revocation keys.
+    home_origin: Origin index that speaks for client, kid and issuer revocations.
+    introspection: How to ask about opaque tokens; None: they are refused.
+    """
+
+    index: int
+    alias: str
+    issuer: str
+    audience: frozenset[str]
+    algorithms: frozenset[str]
+    types: frozenset[str | None]
+    leeway_s: int
+    max_lifetime_s: int
+    iat_required: bool
+    wrapped: bool
+    region_claims: tuple[str, ...]
+    grant_claims: tuple[str, ...]
+    require: tuple[str, ...]
+    max_token_bytes: int
+    hasher: KeyHasher
+    home_origin: int
+    introspection: Introspection | None = None
+    digest: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Compute the digest that separates this profile's cached facts from others'."""
+        parts = [
+            f"{part.name}={_stable(getattr(self, part.name))}"
+            for part in fields(self)
+            if part.name not in {"digest", "hasher"}
+        ]
+        # The hasher's key decides which revocations a fact answers to, so it counts too.
+        probe = self.hasher.key(Kind.ISSUER, self.issuer)
+        text = "\n".join(parts).encode() + probe
+        object.__setattr__(self, "digest", hashlib.sha256(text).digest())
+
+
+def _stable(value: object) -> str:
+    if isinstance(value, frozenset):
+        return repr(sorted(map(repr, value)))
+    return repr(value)
+
+
+class TokenFacts:
+    """What a verified signature established; evaluated against each request anew.
+
+    issuer: Index of the profile that accepted it.
+    thumbprint: RFC 7638 thumbprint of the key; the facts end with that key. b"" where
+        the issuer's introspection answer vouches instead of a signature.
+    kid: Name of that key, for the log; None when the key has none.
+    exp, nbf, iat: Seconds since 1970; -1 when absent.
+    audience, scope: Values of the token.
+    region: Index in the region set, NO_REGION or UNKNOWN_REGION.
+    revocation_keys: Concatenated 16-byte keys to look up on every request.
+    revocation_kinds: Kind of each key, in the same order, for explanations.
+    identity: Header pairs for the upstream, already encoded.
+    weight_bytes: Rough size in memory, so that caches stay bounded.
+    """
+
+    __slots__ = (
+        "audience",
+        "exp",
+        "iat",
+        "identity",
+        "issuer",
+        "kid",
+        "nbf",
+        "region",
+        "revocation_keys",
+        "revocation_kinds",
+        "scope",
+        "thumbprint",
+        "weight_bytes",
+    )
+
+    def __init__(
+        self,
+        *,
+        issuer: int,
+        thumbprint: bytes,
+        kid: str | None,
+        exp: int,
+        nbf: int,
+        iat: int,
+        audience: frozenset[str],
+        scope: frozenset[str],
+        region: int,
+        revocation_keys: bytes,
+        revocation_kinds: tuple[str, ...],
+        identity: tuple[tuple[str, str], ...],
+        weight_bytes: int,
+    ) -> None:
+        self.issuer = issuer
+        self.thumbprint = thumbprint
+        self.kid = kid
+        self.exp = exp
+        self.nbf = nbf
+        self.iat = iat
+        self.audience = audience
+        self.scope = scope
+        self.region = region
+        self.revocation_keys = revocation_keys
+        self.revocation_kinds = revocation_kinds
+        self.identity = identity
+        self.weight_bytes = weight_bytes

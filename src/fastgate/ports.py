@@ -1,0 +1,176 @@
+"""The interfaces between rooms: small Protocols, implemented by adapters and control.
+
+Owns:      shapes only; every port has a fake in tests/fakes.py written with it.
+Called by: hotpath and control use them, wiring hands the implementations in.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from fastgate.domain.introspection import IntrospectionAnswer
+from fastgate.domain.token import IssuerProfile
+
+__all__ = [
+    "AccessLog",
+    "Clock",
+    "DecisionCache",
+    "Fetched",
+    "Fetcher",
+    "Introspector",
+    "KeyAsker",
+    "Meter",
+    "RevocationReader",
+    "RevocationWriter",
+]
+
+
+class Clock(Protocol):
+    """The two clocks; wall time serves token times only, ages use boot time."""
+
+    def wall_s(self) -> float:
+        """Seconds since 1970 UTC."""
+        ...
+
+    def boot_ns(self) -> int:
+        """CLOCK_BOOTTIME, nanoseconds: comparable between processes of a host."""
+        ...
+
+
+class RevocationReader(Protocol):
+    """The lock-free view of one worker on index and freshness board."""
+
+    def check(
+        self,
+        keys: bytes,
+        iat: int,
+        now_s: int,
+        now_boot_ns: int,
+        home: int,
+        max_age_ns: int,
+        issuer_home: int,
+        issuer_max_age_ns: int,
+    ) -> int:
+        """Judge freshness and look up all keys in one generation.
+
+        keys: Concatenated 16-byte keys. iat: Seconds; 0 for a token without one.
+        home: Origin index of the token's home, -1: the oldest of all.
+        Returns 1 clear, 2 revoked (index of the key << 8), 3 stale home, 4 stale
+        issuer home, 5 unstable (treat as stale). Never 0.
+        """
+        ...
+
+    def evidence(self, origin: int) -> int:
+        """CLOCK_BOOTTIME ns up to which the origin is known complete; 0 never."""
+        ...
+
+
+class RevocationWriter(Protocol):
+    """The agent's side of the index; exactly one exists per host."""
+
+    def insert(self, key: bytes, cutoff: int, expiry: int) -> int:
+        """Insert or widen an entry; returns 1 inserted, 2 merged, 3 full."""
+        ...
+
+    def set_evidence(self, origin: int, boot_ns: int) -> None:
+        """State that all entries of `origin` up to `boot_ns` are visible."""
+        ...
+
+    def bump_urgent(self) -> int:
+        """Tell workers that an urgent entry was inserted."""
+        ...
+
+    def stats(self) -> dict[str, int]:
+        """Counts for status and metrics."""
+        ...
+
+
+class DecisionCache(Protocol):
+    """Verified facts by SHA-256 of issuer profile and token."""
+
+    def get(self, digest: bytes) -> object | None:
+        """Return the facts of a 32-byte digest."""
+        ...
+
+    def put(self, digest: bytes, facts: object, weight_bytes: int) -> bool:
+        """Keep facts; False where they are too heavy."""
+        ...
+
+    def drop(self, digest: bytes) -> bool:
+        """Forget a digest."""
+        ...
+
+
+class KeyAsker(Protocol):
+    """Asks the agent once for a kid that nobody has seen."""
+
+    async def ask(self, issuer: IssuerProfile, kid: str | None) -> None:
+        """Return when the agent has answered, or after at most one second.
+
+        kid: None where a known kid failed to verify (it may have a new key).
+        Never raises: the gate judges by the keys that are there afterwards.
+        """
+        ...
+
+
+class Introspector(Protocol):
+    """Answers about opaque tokens, one flight a token (PROTOCOLS section 4)."""
+
+    def cached(
+        self, issuer: IssuerProfile, token: bytes, boot_ns: int
+    ) -> IntrospectionAnswer | None:
+        """Return a reusable answer without any I/O."""
+        ...
+
+    async def ask(
+        self, issuer: IssuerProfile, token: bytes, region: int, *, fresh_ns: int = 0
+    ) -> IntrospectionAnswer:
+        """Return an answer, asking the issuer where none is cached.
+
+        region: Index of the region to ask.
+        fresh_ns: When not 0, an answer asked longer ago than this does not count.
+        Never raises for the issuer's trouble: that is an answer's kind.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A bounded HTTP answer: header names in lower case, body complete."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Fetcher(Protocol):
+    """Bounded HTTP calls of the control plane; refuses redirects to other origins."""
+
+    async def fetch(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        timeout_s: float,
+        max_bytes: int,
+    ) -> Fetched:
+        """Return the answer. Raises ControlError on any transport fault or excess."""
+        ...
+
+
+class Meter(Protocol):
+    """Counters of one worker slot."""
+
+    def add(self, column: int, n: int = 1) -> None:
+        """Add to a column of the metric plan."""
+        ...
+
+
+class AccessLog(Protocol):
+    """One line a request; never blocks."""
+
+    def write(self, line: Mapping[str, object]) -> None:
+        """Queue a line, or drop and count it when the sink blocks."""
+        ...
