@@ -1,0 +1,567 @@
+"""Token: split, decode and read a compact JWS in one pass, without building objects.
+
+Owns:      the text and JSON rules of tokens, and the decoded octets of one scan.
+Called by: hotpath.native alone (the gate's cold path, OAuth routing, introspection answers).
+Nothing here verifies a signature: every attribute is untrusted until the gate has done so.
+Source:    RFC 7515 sections 2, 4, 7.1; RFC 7519 sections 3, 4; RFC 8725 section 3.
+
+A scan decodes all three parts into one buffer, then reads header and claims there; the
+result keeps spans of it, and each attribute builds its object anew when it is read. All
+reading happens in C that checks before it reads (see json_text.pxd for the rule); the
+object layer below only allocates, copies and gives out.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int8_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memchr, memcmp, memcpy
+
+from fastgate._ext.base64url cimport DECODE_SLACK_BYTES, decode, decoded_size, fill_tables
+from fastgate._ext.claim_scan cimport MAX_OPEN_MEMBERS, Scanner, scan_document
+from fastgate._ext.claim_table cimport *
+from fastgate._ext.ecdsa_der cimport MAX_DER_BYTES, put_signature
+from fastgate._ext.json_text cimport END_PADDING, Span
+from fastgate._ext.token_codes cimport *
+
+cdef extern from "Python.h":
+    str PyUnicode_DecodeUTF8(const char* text, Py_ssize_t size, const char* errors)
+
+cdef enum:
+    # 16 KiB is the most that a request head of 32 KiB can sensibly carry.
+    MAX_TOKEN_BYTES = 16384
+    # An introspection answer: a token, its claims again, and room.
+    MAX_DOCUMENT_BYTES = 65536
+    # Issuers use one header per key and kind of token; the rest is scanned anew.
+    REMEMBERED_HEADERS = 4
+    REMEMBERED_HEADER_BYTES = 512
+    SLACK_BYTES = END_PADDING + DECODE_SLACK_BYTES
+
+CODES = {
+    TOKEN_OK: "ok",
+    TOKEN_TOO_LARGE: "too_large",
+    TOKEN_NOT_THREE_PARTS: "not_three_parts",
+    TOKEN_EMPTY_PART: "empty_part",
+    TOKEN_BAD_LENGTH: "bad_length",
+    TOKEN_BAD_ALPHABET: "bad_alphabet",
+    TOKEN_SPARE_BITS: "spare_bits",
+    TOKEN_NOT_OBJECT: "not_object",
+    TOKEN_JSON_SYNTAX: "json_syntax",
+    TOKEN_JSON_TRUNCATED: "json_truncated",
+    TOKEN_TRAILING_DATA: "trailing_data",
+    TOKEN_BAD_NUMBER: "bad_number",
+    TOKEN_BAD_ESCAPE: "bad_escape",
+    TOKEN_LONE_SURROGATE: "lone_surrogate",
+    TOKEN_CONTROL_CHARACTER: "control_character",
+    TOKEN_BAD_UTF8: "bad_utf8",
+    TOKEN_DUPLICATE_MEMBER: "duplicate_member",
+    TOKEN_TOO_DEEP: "too_deep",
+    TOKEN_TOO_MANY_MEMBERS: "too_many_members",
+    TOKEN_KEY_TOO_LONG: "key_too_long",
+    TOKEN_MISSING_ALG: "missing_alg",
+    TOKEN_BAD_ALG: "bad_alg",
+    TOKEN_BAD_KID: "bad_kid",
+    TOKEN_BAD_TYP: "bad_typ",
+    TOKEN_BAD_CTY: "bad_cty",
+    TOKEN_NESTED: "nested",
+    TOKEN_CRIT: "crit",
+    TOKEN_B64: "b64",
+    TOKEN_ZIP: "zip",
+    TOKEN_BAD_ISS: "bad_iss",
+    TOKEN_BAD_AUD: "bad_aud",
+    TOKEN_BAD_EXP: "bad_exp",
+    TOKEN_BAD_NBF: "bad_nbf",
+    TOKEN_BAD_IAT: "bad_iat",
+    TOKEN_BAD_IDENTIFIER: "bad_identifier",
+    TOKEN_BAD_SCOPE: "bad_scope",
+    TOKEN_BAD_REGION: "bad_region",
+    TOKEN_BAD_STATUS: "bad_status",
+}
+
+# Members of the header that are read or forbidden; jku, x5u, jwk and x5c are not looked at.
+HEADER_MEMBERS = (
+    (b"alg", SHAPE_NAME, TOKEN_BAD_ALG, SLOT_ALG),
+    (b"kid", SHAPE_NAME, TOKEN_BAD_KID, SLOT_KID),
+    (b"typ", SHAPE_NAME, TOKEN_BAD_TYP, SLOT_TYP),
+    (b"cty", SHAPE_TEXT, TOKEN_BAD_CTY, SLOT_CTY),
+    (b"crit", SHAPE_FORBIDDEN, TOKEN_CRIT, SLOT_NONE),
+    (b"b64", SHAPE_FORBIDDEN, TOKEN_B64, SLOT_NONE),
+    (b"zip", SHAPE_FORBIDDEN, TOKEN_ZIP, SLOT_NONE),
+)
+CLAIMS = (
+    (b"iss", SHAPE_TEXT, TOKEN_BAD_ISS, SLOT_ISS),
+    (b"sub", SHAPE_IDENTIFIER, TOKEN_BAD_IDENTIFIER, SLOT_SUB),
+    (b"aud", SHAPE_TEXTS, TOKEN_BAD_AUD, SLOT_AUD),
+    (b"exp", SHAPE_INTEGER, TOKEN_BAD_EXP, INTEGER_EXP),
+    (b"nbf", SHAPE_INTEGER, TOKEN_BAD_NBF, INTEGER_NBF),
+    (b"iat", SHAPE_INTEGER, TOKEN_BAD_IAT, INTEGER_IAT),
+    (b"jti", SHAPE_IDENTIFIER, TOKEN_BAD_IDENTIFIER, SLOT_JTI),
+    (b"sid", SHAPE_IDENTIFIER, TOKEN_BAD_IDENTIFIER, SLOT_SID),
+    (b"session_id", SHAPE_IDENTIFIER, TOKEN_BAD_IDENTIFIER, SLOT_SESSION_ID),
+    (b"client_id", SHAPE_IDENTIFIER, TOKEN_BAD_IDENTIFIER, SLOT_CLIENT_ID),
+    (b"azp", SHAPE_IDENTIFIER, TOKEN_BAD_IDENTIFIER, SLOT_AZP),
+    (b"scope", SHAPE_TEXT, TOKEN_BAD_SCOPE, SLOT_SCOPE),
+    (b"scp", SHAPE_TEXTS, TOKEN_BAD_SCOPE, SLOT_SCP),
+    (b"status", SHAPE_OBJECT, TOKEN_BAD_STATUS, SLOT_NONE),
+    (b"cnf", SHAPE_PRESENCE, TOKEN_UNSET, SLOT_NONE),
+    (b"active", SHAPE_FLAG, TOKEN_UNSET, SLOT_NONE),
+)
+STATUS_LIST_MEMBERS = (
+    (b"idx", SHAPE_INTEGER, TOKEN_BAD_STATUS, INTEGER_STATUS_IDX),
+    (b"uri", SHAPE_TEXT, TOKEN_BAD_STATUS, SLOT_STATUS_URI),
+)
+
+
+@cython.final
+cdef class Header:
+    """What one header said; shared by the scans of all tokens that carry it."""
+    cdef bytes encoded
+    cdef str alg
+    cdef str kid
+    cdef str typ
+
+
+@cython.final
+cdef class ClaimNames:
+    """Which claims an issuer profile reads besides the fixed ones, and the size limits."""
+    cdef readonly tuple region
+    cdef readonly tuple grant
+    cdef readonly tuple require
+    cdef readonly int max_token_bytes
+    cdef readonly int max_depth
+    cdef readonly int max_members
+    cdef readonly int max_key_bytes
+    cdef Table table
+    cdef uint64_t all_required
+    cdef int nodes
+    cdef list kept               # padded names; entries of the table point into them
+    # The only thing that changes: headers seen lately that were in order. Bounded; it
+    # saves time and decides nothing.
+    cdef list headers
+    cdef int oldest
+
+    def __init__(self, *, region, grant=("grant_id",), require=(), int max_token_bytes=8192,
+                 int max_depth=16, int max_members=128, int max_key_bytes=256):
+        if self.kept is not None:
+            raise TypeError("ClaimNames is immutable")
+        check_limit("max_token_bytes", max_token_bytes, MAX_TOKEN_BYTES)
+        check_limit("max_depth", max_depth, 32)
+        check_limit("max_members", max_members, 256)
+        check_limit("max_key_bytes", max_key_bytes, 1024)
+        if max_depth * max_members > MAX_OPEN_MEMBERS:
+            raise ValueError(f"max_depth * max_members must be at most {MAX_OPEN_MEMBERS}")
+        self.region, self.grant, self.require = tuple(region), tuple(grant), tuple(require)
+        if len(self.region) > MAX_RANKED or len(self.grant) > MAX_RANKED:
+            raise ValueError(f"region and grant take at most {MAX_RANKED} names each")
+        if len(self.require) > 32:
+            raise ValueError("require takes at most 32 names")
+        self.max_token_bytes, self.max_depth = max_token_bytes, max_depth
+        self.max_members, self.max_key_bytes = max_members, max_key_bytes
+        self.kept, self.headers, self.nodes = [], [], CLAIMS_NODE
+        self._add_fixed_names()
+        self._add_configured_names()
+
+    cdef int _add_fixed_names(self) except -1:
+        cdef Entry* entry
+        for node, members in ((HEADER_NODE, HEADER_MEMBERS), (CLAIMS_NODE, CLAIMS)):
+            for name, shape, fault, slot in members:
+                self._fix(self._entry(node, name), shape, fault, slot)
+        entry = self._entry(CLAIMS_NODE, b"status")
+        entry = self._entry(self._child(entry, "status"), b"status_list")
+        self._fix(entry, SHAPE_OBJECT, TOKEN_BAD_STATUS, SLOT_STATUS_LIST)
+        for name, shape, fault, slot in STATUS_LIST_MEMBERS:
+            self._fix(self._entry(self._child(entry, "status_list"), name), shape, fault, slot)
+        return 0
+
+    cdef int _add_configured_names(self) except -1:
+        cdef Entry* entry
+        cdef int rank
+        for rank, name in enumerate(self.region):
+            entry = self._path(name)
+            if entry.shape == SHAPE_ANY or entry.shape == SHAPE_IDENTIFIER:
+                entry.shape, entry.fault = SHAPE_TEXT, TOKEN_BAD_REGION
+            if entry.child or entry.shape != SHAPE_TEXT or entry.region != SLOT_NONE:
+                raise ValueError(f"region claim {name!r} has another use or stands twice")
+            entry.region = <int8_t> (SLOT_REGION + rank)
+        for rank, name in enumerate(self.grant):
+            entry = self._path(name)
+            if entry.shape == SHAPE_ANY:
+                entry.shape, entry.fault = SHAPE_IDENTIFIER, TOKEN_BAD_IDENTIFIER
+            if (entry.child or entry.grant != SLOT_NONE
+                    or entry.shape not in (SHAPE_TEXT, SHAPE_IDENTIFIER)):
+                raise ValueError(f"grant claim {name!r} has another use or stands twice")
+            entry.grant = <int8_t> (SLOT_GRANT + rank)
+        for rank, name in enumerate(self.require):
+            entry = self._entry(CLAIMS_NODE, encode_name(name))
+            entry.required |= <uint64_t> 1 << rank
+            self.all_required |= <uint64_t> 1 << rank
+        return 0
+
+    cdef int _fix(self, Entry* entry, int shape, int fault, int slot) except -1:
+        entry.shape, entry.fault = <uint8_t> shape, <uint8_t> fault
+        entry.slot = <int8_t> slot
+        return 0
+
+    cdef Entry* _entry(self, int node, bytes name) except NULL:
+        cdef Entry* entry
+        cdef bytes padded = name + bytes(8)
+        entry = add(&self.table, node, <const uint8_t*> PyBytes_AS_STRING(padded),
+                    <uint32_t> len(name))
+        if entry == NULL:
+            raise ValueError("too many claim names")
+        self.kept.append(padded)
+        return entry
+
+    cdef int _child(self, Entry* entry, name) except -1:
+        # The object that this member opens.
+        if entry.shape != SHAPE_ANY and entry.shape != SHAPE_OBJECT and not entry.child:
+            raise ValueError(f"claim {name!r} is no object: nothing in it can be named")
+        if not entry.child:
+            self.nodes += 1
+            entry.child = <uint8_t> self.nodes
+        return entry.child
+
+    cdef Entry* _path(self, name) except NULL:
+        # `org.region` is `region` in the object `org`. A URL is one name: namespaced claims
+        # ("https://example.com/region") have dots that descend into nothing.
+        cdef int node = CLAIMS_NODE
+        cdef list parts = [name] if "://" in name else name.split(".")
+        for part in parts[:-1]:
+            node = self._child(self._entry(node, encode_name(part)), part)
+        return self._entry(node, encode_name(parts[-1]))
+
+    cdef Header recall(self, const uint8_t* encoded, Py_ssize_t size):
+        cdef Header header
+        for header in self.headers:
+            if (PyBytes_GET_SIZE(header.encoded) == size
+                    and memcmp(PyBytes_AS_STRING(header.encoded), encoded, size) == 0):
+                return header
+        return None
+
+    cdef int remember(self, Header header) except -1:
+        if PyBytes_GET_SIZE(header.encoded) > REMEMBERED_HEADER_BYTES:
+            return 0
+        if len(self.headers) < REMEMBERED_HEADERS:
+            self.headers.append(header)
+            return 0
+        self.headers[self.oldest] = header
+        self.oldest = (self.oldest + 1) % REMEMBERED_HEADERS
+        return 0
+
+
+cdef bytes encode_name(name):
+    encoded = name.encode()
+    if not 0 < len(encoded) <= 256:
+        raise ValueError(f"claim name {name!r} must have 1 to 256 octets")
+    return encoded
+
+
+cdef int check_limit(name, int value, int most) except -1:
+    if not 1 <= value <= most:
+        raise ValueError(f"{name} must be from 1 to {most}")
+    return 0
+
+
+@cython.final
+@cython.freelist(16)
+@cython.no_gc                    # bytes and strings make no cycles
+cdef class TokenScan:
+    """What one token or document said. Untrusted until its signature was verified."""
+    cdef readonly int code
+    cdef readonly Py_ssize_t signing_input_end
+    cdef uint8_t part            # 0 the text, 1 the header, 2 the claims
+    cdef Header header
+    cdef ClaimNames names
+    cdef bytes decoded           # claims first, then signature, then perhaps the header
+    cdef Py_ssize_t signature_at, signature_size
+    cdef Found found
+
+    def __init__(self):
+        raise TypeError("a TokenScan comes from a scan")
+
+    cdef str text(self, int slot):
+        cdef Span* span = &self.found.spans[slot]
+        if span.start == 0:
+            return None
+        return text_at(self.decoded, span.start, span.size)
+
+    cdef int rank(self, int first) noexcept:
+        # The first of MAX_RANKED slots that is filled; -1: none.
+        cdef int rank
+        for rank in range(MAX_RANKED):
+            if self.found.spans[first + rank].start:
+                return rank
+        return -1
+
+    cdef tuple packed(self, int slot):
+        # An array as scan_texts left it, or a single string.
+        cdef Span* span = &self.found.spans[slot]
+        cdef const uint8_t* text = <const uint8_t*> PyBytes_AS_STRING(self.decoded)
+        cdef uint32_t at = span.start, end = span.start + span.size, size
+        cdef list entries
+        if not self.found.lists >> slot & 1:
+            return (text_at(self.decoded, span.start, span.size),)
+        entries = []
+        while at < end:
+            size = <uint32_t> text[at] << 8 | text[at + 1]
+            entries.append(text_at(self.decoded, at + 2, size))
+            at += 2 + size
+        return tuple(entries)
+
+    cdef tuple words(self, int slot):
+        # A string's words between spaces (U+0020 alone: RFC 6749 section 3.3).
+        cdef Span* span = &self.found.spans[slot]
+        cdef const uint8_t* text = <const uint8_t*> PyBytes_AS_STRING(self.decoded)
+        cdef uint32_t at = span.start, end = span.start + span.size, first = at
+        cdef list words = []
+        while at <= end:
+            if at == end or text[at] == c' ':
+                if at > first:
+                    words.append(text_at(self.decoded, first, at - first))
+                first = at + 1
+            at += 1
+        return tuple(words)
+
+    @property
+    def name(self):
+        return CODES[self.code]
+
+    @property
+    def where(self):
+        return "token" if self.part == 0 else "header" if self.part == 1 else "claims"
+
+    @property
+    def alg(self):
+        return "" if self.header is None else self.header.alg
+
+    @property
+    def kid(self):
+        return None if self.header is None else self.header.kid
+
+    @property
+    def typ(self):
+        return None if self.header is None else self.header.typ
+
+    @property
+    def iss(self):
+        return self.text(SLOT_ISS)
+
+    @property
+    def sub(self):
+        return self.text(SLOT_SUB)
+
+    @property
+    def jti(self):
+        return self.text(SLOT_JTI)
+
+    @property
+    def sid(self):
+        return self.text(SLOT_SID if self.found.spans[SLOT_SID].start else SLOT_SESSION_ID)
+
+    @property
+    def client_id(self):
+        return self.text(SLOT_CLIENT_ID if self.found.spans[SLOT_CLIENT_ID].start else SLOT_AZP)
+
+    @property
+    def grant(self):
+        cdef int rank = self.rank(SLOT_GRANT)
+        return None if rank < 0 else self.text(SLOT_GRANT + rank)
+
+    @property
+    def region(self):
+        cdef int rank = self.rank(SLOT_REGION)
+        return None if rank < 0 else self.text(SLOT_REGION + rank)
+
+    @property
+    def region_claim(self):
+        cdef int rank = self.rank(SLOT_REGION)
+        return None if rank < 0 else self.names.region[rank]
+
+    @property
+    def aud(self):
+        return self.packed(SLOT_AUD) if self.found.spans[SLOT_AUD].start else ()
+
+    @property
+    def scope(self):
+        if self.found.spans[SLOT_SCOPE].start:
+            return self.words(SLOT_SCOPE)
+        if self.found.lists >> SLOT_SCP & 1:
+            return self.packed(SLOT_SCP)
+        return self.words(SLOT_SCP)
+
+    @property
+    def has_scope(self):
+        return bool(self.found.spans[SLOT_SCOPE].start or self.found.spans[SLOT_SCP].start)
+
+    @property
+    def exp(self):
+        return self.found.integers[INTEGER_EXP]
+
+    @property
+    def nbf(self):
+        return self.found.integers[INTEGER_NBF]
+
+    @property
+    def iat(self):
+        return self.found.integers[INTEGER_IAT]
+
+    @property
+    def status_idx(self):
+        return self.found.integers[INTEGER_STATUS_IDX]
+
+    @property
+    def status_uri(self):
+        return self.text(SLOT_STATUS_URI)
+
+    @property
+    def active(self):
+        return None if self.found.active < 0 else self.found.active == 1
+
+    @property
+    def has_cnf(self):
+        return self.found.has_cnf != 0
+
+    @property
+    def has_all_required(self):
+        return self.code == TOKEN_OK and self.found.required == self.names.all_required
+
+    def signature(self):
+        if self.signature_size == 0:
+            return b""
+        return PyBytes_AS_STRING(self.decoded)[
+            self.signature_at:self.signature_at + self.signature_size]
+
+
+cdef inline str text_at(bytes decoded, Py_ssize_t start, Py_ssize_t size):
+    return PyUnicode_DecodeUTF8(PyBytes_AS_STRING(decoded) + start, size, NULL)
+
+
+def scan(bytes token not None, ClaimNames names not None):
+    cdef TokenScan out = TokenScan.__new__(TokenScan)
+    reset(&out.found)
+    out.names = names
+    out.code = scan_token(out, token, names)
+    if out.code != TOKEN_OK:
+        forget(out)
+    return out
+
+
+def scan_unverified(bytes token not None, ClaimNames names not None):
+    return scan(token, names)
+
+
+def scan_json(bytes document not None, ClaimNames names not None):
+    cdef TokenScan out = TokenScan.__new__(TokenScan)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(document)
+    cdef Scanner scanner
+    reset(&out.found)
+    out.names = names
+    out.part = 2
+    if size > MAX_DOCUMENT_BYTES:
+        out.code = TOKEN_TOO_LARGE
+        return out
+    out.decoded = PyBytes_FromStringAndSize(NULL, size + SLACK_BYTES)
+    memcpy(PyBytes_AS_STRING(out.decoded), PyBytes_AS_STRING(document), size)
+    prepare(&scanner, names, &out.found)
+    out.code = scan_document(
+        &scanner, <uint8_t*> PyBytes_AS_STRING(out.decoded), size, CLAIMS_NODE)
+    if out.code != TOKEN_OK:
+        forget(out)
+    return out
+
+
+cdef int scan_token(TokenScan out, bytes token, ClaimNames names) except -1:
+    # Faults are found in this order: the whole text, the header, the claims.
+    cdef const uint8_t* text = <const uint8_t*> PyBytes_AS_STRING(token)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(token), claims_size, signature_size
+    cdef const uint8_t* dot
+    cdef const uint8_t* dot2
+    cdef uint8_t* room
+    cdef Py_ssize_t header_at, decoded_header_size
+    cdef Scanner scanner
+    cdef int code
+    if size > names.max_token_bytes:
+        return TOKEN_TOO_LARGE
+    dot = <const uint8_t*> memchr(text, c'.', size)
+    if dot == NULL:
+        return TOKEN_NOT_THREE_PARTS
+    dot2 = <const uint8_t*> memchr(dot + 1, c'.', text + size - dot - 1)
+    if dot2 == NULL or memchr(dot2 + 1, c'.', text + size - dot2 - 1) != NULL:
+        return TOKEN_NOT_THREE_PARTS
+    claims_size = dot2 - dot - 1
+    signature_size = text + size - dot2 - 1
+    if dot == text or claims_size == 0 or signature_size == 0:
+        return TOKEN_EMPTY_PART      # an unsecured token ends in a dot: RFC 8725 section 3.2
+    out.header = names.recall(text, dot - text)
+    decoded_header_size = 0 if out.header is not None else decoded_size(dot - text)
+    out.signature_at = decoded_size(claims_size) + SLACK_BYTES
+    out.signature_size = decoded_size(signature_size)
+    header_at = out.signature_at + out.signature_size + SLACK_BYTES
+    out.decoded = PyBytes_FromStringAndSize(NULL, header_at + decoded_header_size + SLACK_BYTES)
+    room = <uint8_t*> PyBytes_AS_STRING(out.decoded)
+    if out.header is None:
+        code = decode(text, dot - text, room + header_at)
+        if code != TOKEN_OK:
+            return code
+    code = decode(dot + 1, claims_size, room)
+    if code != TOKEN_OK:
+        return code
+    code = decode(dot2 + 1, signature_size, room + out.signature_at)
+    if code != TOKEN_OK:
+        return code
+    prepare(&scanner, names, &out.found)
+    if out.header is None:
+        out.part = 1
+        code = scan_document(&scanner, room + header_at, decoded_header_size, HEADER_NODE)
+        if code != TOKEN_OK:
+            return code
+        if out.found.spans[SLOT_ALG].start == 0:
+            return TOKEN_MISSING_ALG
+        out.header = read_header(out, header_at, token[:dot - text])
+        names.remember(out.header)
+    out.part = 2
+    out.signing_input_end = dot2 - text
+    return scan_document(&scanner, room, decoded_size(claims_size), CLAIMS_NODE)
+
+
+cdef Header read_header(TokenScan scan, Py_ssize_t at, bytes encoded):
+    cdef Header header = Header.__new__(Header)
+    cdef Span* spans = scan.found.spans
+    header.encoded = encoded
+    header.alg = text_at(scan.decoded, at + spans[SLOT_ALG].start, spans[SLOT_ALG].size)
+    if spans[SLOT_KID].start:
+        header.kid = text_at(scan.decoded, at + spans[SLOT_KID].start, spans[SLOT_KID].size)
+    if spans[SLOT_TYP].start:
+        header.typ = text_at(scan.decoded, at + spans[SLOT_TYP].start, spans[SLOT_TYP].size)
+    return header
+
+
+cdef inline void prepare(Scanner* scanner, ClaimNames names, Found* found) noexcept:
+    scanner.table = &names.table
+    scanner.found = found
+    scanner.max_depth = names.max_depth
+    scanner.max_members = <uint32_t> names.max_members
+    scanner.max_key_bytes = <uint32_t> names.max_key_bytes
+
+
+cdef int forget(TokenScan scan) except -1:
+    # Nothing of a refused token is given out.
+    reset(&scan.found)
+    scan.header = None
+    scan.decoded = None
+    scan.signature_size = 0
+    scan.signing_input_end = 0
+    return 0
+
+
+def der_signature(bytes raw not None, int size):
+    cdef uint8_t out[MAX_DER_BYTES]
+    cdef int written
+    if size != 32 and size != 48:
+        raise ValueError("size must be 32 or 48")
+    if PyBytes_GET_SIZE(raw) != 2 * size:
+        return None
+    written = put_signature(out, <const uint8_t*> PyBytes_AS_STRING(raw), size)
+    return None if written == 0 else (<char*> out)[:written]
+
+
+fill_tables()
