@@ -4,7 +4,7 @@ Owns:      shapes only; every port has a fake in tests/fakes.py written with it.
 Called by: hotpath and control use them, wiring hands the implementations in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,8 +13,11 @@ from fastgate.domain.token import IssuerProfile
 
 __all__ = [
     "AccessLog",
+    "Answer",
     "Clock",
     "DecisionCache",
+    "Exchange",
+    "ExchangeHandler",
     "Fetched",
     "Fetcher",
     "Introspector",
@@ -22,6 +25,8 @@ __all__ = [
     "Meter",
     "RevocationReader",
     "RevocationWriter",
+    "UpstreamDialer",
+    "UpstreamLink",
 ]
 
 
@@ -173,4 +178,148 @@ class AccessLog(Protocol):
 
     def write(self, line: Mapping[str, object]) -> None:
         """Queue a line, or drop and count it when the sink blocks."""
+        ...
+
+
+class Exchange(Protocol):
+    """One request as a lane received it, and the way to answer it.
+
+    Nothing is decoded: method, target, names and values are as they came, whitespace
+    around a value removed. A lane has checked syntax only; the relay checks the rest.
+    A method that waits raises ConnectionError once the client is gone.
+    """
+
+    method: str
+    target: bytes
+    version: tuple[int, int]
+    headers: Sequence[tuple[bytes, bytes]]
+    peer: str  # address without port; "" on a Unix socket
+    lane: str
+    bytes_in: int
+    bytes_out: int
+    begun: bool  # a byte of the final answer has left
+    body_ended: bool
+    draining: bool  # this is to be the last answer of the connection
+
+    def take(self) -> bytes:
+        """Return the body bytes that are here already; raises CallerError."""
+        ...
+
+    async def read(self) -> bytes:
+        """Return the next body bytes, b"" at the end.
+
+        Raises CallerError for bad framing or a client that is too slow.
+        """
+        ...
+
+    def proceed(self) -> None:
+        """Send 100 Continue."""
+        ...
+
+    def begin(self, head: bytes, *, chunked: bool, close: bool) -> None:
+        """Set the head of the answer, written with its first bytes.
+
+        close: The head says so, and the connection ends with this answer.
+        """
+        ...
+
+    async def write(self, data: bytes, stall_s: float) -> None:
+        """Write body bytes; CallerError when nothing moves for stall_s seconds."""
+        ...
+
+    async def finish(self) -> None:
+        """End the answer."""
+        ...
+
+    def abort(self) -> None:
+        """Cut the connection, so that no client takes the answer for complete."""
+        ...
+
+    def tunnel(self) -> None:
+        """Turn the rest of the connection into plain bytes for read and write."""
+        ...
+
+
+class Answer(Protocol):
+    """The head of an upstream's final answer; checked for syntax and framing.
+
+    length: Bytes of body it announces; -1 where it does not say.
+    """
+
+    status: int
+    headers: Sequence[tuple[bytes, bytes]]
+    length: int
+
+
+class UpstreamLink(Protocol):
+    """A connection to an upstream, lent for one exchange.
+
+    Each method that waits raises UpstreamError for the upstream's faults. The caller
+    ends with release or abort, whatever happened.
+    """
+
+    reused: bool  # it has served an exchange before
+    heard: bool  # a byte of the answer to this exchange has come
+
+    def expect(self, method: str, *, upgrade: bool) -> None:
+        """Prepare for the answer to a request that is about to be sent."""
+        ...
+
+    def send(self, data: bytes) -> None:
+        """Queue bytes; a broken connection shows in `drain` and `answer`."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait until the upstream takes more."""
+        ...
+
+    async def answer(self) -> Answer:
+        """Return the head of the answer; 1xx heads are dropped."""
+        ...
+
+    def take(self) -> bytes:
+        """Return the body bytes that are here already."""
+        ...
+
+    async def read(self) -> bytes:
+        """Return the next body bytes, b"" at the end."""
+        ...
+
+    def tunnel(self) -> None:
+        """Turn the connection into plain bytes for read and send, after a 101."""
+        ...
+
+    def release(self) -> None:
+        """Give the connection back; it is kept only if the exchange ended cleanly."""
+        ...
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        ...
+
+
+class UpstreamDialer(Protocol):
+    """Lends connections to upstreams."""
+
+    async def connect(
+        self, base: str, *, fresh: bool, timeout_s: float, limit: int
+    ) -> UpstreamLink:
+        """Return a connection to a base URL.
+
+        fresh: Not one that was used before. timeout_s: To establish one.
+        limit: Connections to this address; past it the reason is `overloaded`.
+        Raises UpstreamError with the reason.
+        """
+        ...
+
+
+class ExchangeHandler(Protocol):
+    """What a lane hands its requests to; both return once the answer is given."""
+
+    async def handle(self, exchange: Exchange) -> None:
+        """Serve a request that is well-formed as far as the lane can tell."""
+        ...
+
+    async def refuse(self, exchange: Exchange, reason: str) -> None:
+        """Answer for a message that could not be read; a name of Reason."""
         ...
