@@ -1,0 +1,215 @@
+"""Issuers: who signs tokens, what of theirs is accepted, and how to ask them.
+
+Owns:      the `issuers.<alias>` section.
+Called by: config.model; control.keyring and config.compile read it.
+"""
+
+import enum
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+
+from fastgate.config.addresses import Url
+from fastgate.config.base import ClaimName, Model, RegionName, VisibleText
+from fastgate.config.problems import did_you_mean
+from fastgate.config.values import Between, Duration, Flag, Secret, Text, shown
+
+__all__ = ["KNOWN_ALGORITHMS", "AuthMethod", "Introspection", "Issuer"]
+
+KNOWN_ALGORITHMS = ("ES256", "ES384", "RS256", "PS256", "EdDSA")
+# Source: PROTOCOLS.md section 1.4: each of these is accepted only for its own purpose.
+_OTHER_PURPOSES = frozenset(
+    {
+        "logout+jwt",
+        "secevent+jwt",
+        "statuslist+jwt",
+        "dpop+jwt",
+        "token-introspection+jwt",
+    }
+)
+# Reason: PROTOCOLS.md section 2; below, an outage of the issuer is felt at once, above,
+# a withdrawn key is trusted for too long.
+MIN_JWKS_LIFETIME = timedelta(minutes=5)
+MAX_JWKS_LIFETIME = timedelta(minutes=30)
+
+
+def _algorithm(value: object) -> object:
+    known = ", ".join(KNOWN_ALGORITHMS)
+    if not isinstance(value, str):
+        raise ValueError(f"is no algorithm name; known: {known}")  # noqa: TRY004
+    if value in KNOWN_ALGORITHMS:
+        return str(value)
+    # Source: RFC 8725 section 3.1: a public key must never become an HMAC secret.
+    if value.lower() == "none" or value.upper().startswith("HS"):
+        raise ValueError(f'"{shown(value)}" is never accepted; known: {known}')
+    hint = did_you_mean(value, KNOWN_ALGORITHMS)
+    raise ValueError(f'"{shown(value)}" is not served; known: {known}{hint}')
+
+
+def _token_type(value: str) -> str:
+    name = value.lower().removeprefix("application/")
+    if name in _OTHER_PURPOSES:
+        raise ValueError(f'"{name}" marks a token of another purpose')
+    return name
+
+
+def _url_or_map(value: object) -> str:
+    return "<map>" if isinstance(value, dict) else "<url>"
+
+
+def _flag_or_url(value: object) -> str:
+    return (
+        "<flag>" if isinstance(value, bool) or value in {"true", "false"} else "<url>"
+    )
+
+
+Algorithm = Annotated[
+    str,
+    Field(json_schema_extra={"enum": list(KNOWN_ALGORITHMS)}),
+    BeforeValidator(_algorithm),
+]
+TokenType = Annotated[Text, AfterValidator(_token_type)]
+
+
+class AuthMethod(enum.StrEnum):
+    """How this gateway names itself to the introspection endpoint."""
+
+    BASIC = "basic"
+    POST = "post"
+
+
+class IntrospectionAccept(enum.StrEnum):
+    """What is asked for in the Accept header of an introspection call."""
+
+    JWT = "jwt"
+    JSON = "json"
+
+
+class Introspection(Model):
+    """How to ask the issuer about an opaque (phantom) token, RFC 7662."""
+
+    url: Annotated[
+        Annotated[Url, Tag("<url>")]
+        | Annotated[dict[RegionName, Url], Field(min_length=1), Tag("<map>")],
+        Discriminator(_url_or_map),
+    ] = Field(description="Endpoint, or a map with one endpoint for each region.")
+    client_id: VisibleText = Field(
+        description="This gateway's client id at the issuer."
+    )
+    client_secret: Secret = Field(description="Its secret; use `${file:PATH}`.")
+    auth_method: AuthMethod = Field(
+        default=AuthMethod.BASIC,
+        description="`basic`: Authorization header; `post`: form members.",
+    )
+    accept: IntrospectionAccept = Field(
+        default=IntrospectionAccept.JWT,
+        description="`jwt`: prefer a phantom JWT, take JSON too; `json`: ask for JSON.",
+    )
+    phantom_member: ClaimName = Field(
+        default="phantom_token",
+        description="JSON member that may carry the phantom JWT.",
+    )
+    # Reason: PROTOCOLS.md section 4; a request waits for this.
+    timeout: Annotated[Duration, Between("50ms", "10s")] = Field(
+        default=timedelta(seconds=2), description="Longest wait for the whole call."
+    )
+
+
+class Issuer(Model):
+    """Who signs tokens, and what of theirs is accepted."""
+
+    issuer: VisibleText = Field(
+        description="Exact `iss` of its tokens; a trailing slash counts."
+    )
+    jwks_url: Url | None = Field(default=None, description="Where its public keys are.")
+    discovery: (
+        Annotated[
+            Annotated[Flag, Tag("<flag>")] | Annotated[Url, Tag("<url>")],
+            Discriminator(_flag_or_url),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description=(
+            "Find the key URL in the issuer's metadata; a URL names the document. "
+            "Unset: on where there is no `jwks_url`."
+        ),
+    )
+    audience: tuple[VisibleText, ...] = Field(
+        default=(),
+        description="One of these must be in `aud`. A route may name others.",
+    )
+    algorithms: tuple[Algorithm, ...] = Field(
+        default=("ES256",),
+        min_length=1,
+        description="Accepted signature algorithms; HS* and none never are.",
+    )
+    typ: tuple[TokenType, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Accepted `typ` headers. Unset: `at+jwt`, `JWT` or none at all.",
+    )
+    require: tuple[ClaimName, ...] = Field(
+        default=(), description="Claims that must be present, besides `iss` and `exp`."
+    )
+    # Reason: PROTOCOLS.md section 1.5; more than a minute hides a broken clock.
+    leeway: Annotated[Duration, Between("0s", "60s")] = Field(
+        default=timedelta(seconds=5),
+        description="Clock allowance on `exp`, `nbf` and `iat`.",
+    )
+    iat_required: Flag = Field(
+        default=True,
+        description=(
+            "Refuse tokens without `iat`. If false, such a token counts as older than "
+            "every cut-off."
+        ),
+    )
+    wrapped: Flag = Field(
+        default=False,
+        description="A JWT-shaped credential without `aud` is opaque: introspect it.",
+    )
+    home: RegionName | None = Field(
+        default=None,
+        description=(
+            "Origin that speaks for revoked clients, keys and the issuer itself. "
+            "Unset: `regions.default`."
+        ),
+    )
+    grant_claims: tuple[ClaimName, ...] = Field(
+        default=("grant_id",),
+        description="Claims that name the grant, first present wins.",
+    )
+    jwks_lifetime: Duration = Field(
+        default=timedelta(minutes=10),
+        description=(
+            "How long keys are used before a refresh where the endpoint sends no "
+            "`Cache-Control`; kept within 5m and 30m."
+        ),
+    )
+    # Reason: PROTOCOLS.md section 2; an issuer's bad day must not log everybody out.
+    jwks_max_stale: Annotated[Duration, Between("10m", "7d")] = Field(
+        default=timedelta(hours=24),
+        description="How long the last good keys serve while no fetch succeeds.",
+    )
+    introspection: Introspection | None = Field(
+        default=None,
+        description="How to ask about opaque tokens. Unset: they are refused.",
+    )
+
+    @property
+    def discovery_url(self) -> str | None:
+        """URL of the metadata document, None where the key URL is configured.
+
+        Source: OpenID Connect Discovery section 4.1 (appended to the issuer).
+        """
+        if isinstance(self.discovery, str):
+            return self.discovery
+        if self.discovery is False or (self.discovery is None and self.jwks_url):
+            return None
+        return self.issuer.rstrip("/") + "/.well-known/openid-configuration"
+
+    @property
+    def effective_jwks_lifetime(self) -> timedelta:
+        """`jwks_lifetime` clamped to what PROTOCOLS.md section 2 allows."""
+        return min(max(self.jwks_lifetime, MIN_JWKS_LIFETIME), MAX_JWKS_LIFETIME)
