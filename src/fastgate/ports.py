@@ -4,16 +4,20 @@ Owns:      shapes only; every port has a fake in tests/fakes.py written with it.
 Called by: hotpath and control use them, wiring hands the implementations in.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from fastgate.domain.event import Event
 from fastgate.domain.introspection import IntrospectionAnswer
+from fastgate.domain.stream import JournalStart, Kept, Stored, StreamState
 from fastgate.domain.token import IssuerProfile
 
 __all__ = [
     "AccessLog",
     "Answer",
+    "Bus",
+    "BusListener",
     "Clock",
     "DecisionCache",
     "Exchange",
@@ -21,6 +25,7 @@ __all__ = [
     "Fetched",
     "Fetcher",
     "Introspector",
+    "Journal",
     "KeyAsker",
     "Meter",
     "RevocationReader",
@@ -322,4 +327,121 @@ class ExchangeHandler(Protocol):
 
     async def refuse(self, exchange: Exchange, reason: str) -> None:
         """Answer for a message that could not be read; a name of Reason."""
+        ...
+
+
+class BusListener(Protocol):
+    """Whom a bus tells; called on the loop. None of these raises or waits."""
+
+    def live(self, stored: Stored) -> None:
+        """Take a message just stored; may be lost, repeated or out of order."""
+        ...
+
+    def reported(self, payload: bytes) -> None:
+        """Take the report of some node, this one included."""
+        ...
+
+    def connected(self, up: bool) -> None:
+        """Learn that the bus can, or can no longer, be reached."""
+        ...
+
+    async def handed(self, payload: bytes) -> bytes:
+        """Take an event whose home is this region; returns the answer. May wait."""
+        ...
+
+
+class Bus(Protocol):
+    """One stream per origin; every wait is bounded, every fault a ControlError."""
+
+    async def start(self, listener: BusListener) -> None:
+        """Connect in the background and return at once; heal without being asked."""
+        ...
+
+    async def stop(self) -> None:
+        """Disconnect; nothing is told to the listener afterwards."""
+        ...
+
+    async def publish(
+        self,
+        publisher: str,
+        kind: str,
+        message_id: str,
+        payload: bytes,
+        ttl_s: int,
+    ) -> int:
+        """Store a message in the own region's stream; return its position.
+
+        kind: A word for the subject. message_id: Names the message for the bus's
+        duplicate window. ttl_s: The bus may drop the message after that.
+        Raises ControlError where the stream did not say that it has it.
+        """
+        ...
+
+    async def state(self, origin: str) -> StreamState:
+        """Return the state of a stream, asked of whoever leads it."""
+        ...
+
+    def replay(self, origin: str, after: int, to: int) -> AsyncIterator[Stored]:
+        """Yield every message stored in (after, to], in order; ends past `to`.
+
+        Raises ControlError rather than skip a message that the stream still has.
+        """
+        ...
+
+    async def report(self, payload: bytes) -> None:
+        """Send a report to every node of every region; nobody answers."""
+        ...
+
+    async def hand(self, home: str, payload: bytes) -> bytes:
+        """Hand an event to any gateway of its home; return the answer."""
+        ...
+
+
+class Journal(Protocol):
+    """What this node published, durable before anybody is told."""
+
+    @property
+    def publisher(self) -> str:
+        """The random id made together with the journal."""
+        ...
+
+    @property
+    def last(self) -> int:
+        """The highest number given under `publisher`."""
+        ...
+
+    async def open(self) -> JournalStart:
+        """Open or make it. Raises StartError where another process holds it."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was asked and close."""
+        ...
+
+    async def append(self, event: Event) -> Kept:
+        """Number an event and commit it, grouped with others; an id only once."""
+        ...
+
+    async def published(self, rows: Sequence[int], position: int) -> None:
+        """Note that the stream has these."""
+        ...
+
+    async def handed(self, id_: str, home: str) -> None:
+        """Note that a home has an event."""
+        ...
+
+    async def unhanded(self) -> list[Event]:
+        """Return events that homes have yet to take; `hand` names those homes."""
+        ...
+
+    async def read(self, after_row: int, *, unpublished: bool = False) -> list[Kept]:
+        """Return the next 4,096 events at most, in order."""
+        ...
+
+    async def renew(self) -> str:
+        """Take a new publisher id and number what is unpublished from 1 under it."""
+        ...
+
+    async def prune(self, before_s: int) -> None:
+        """Drop published events that expired before a wall time; proves writing."""
         ...
