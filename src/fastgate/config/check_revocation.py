@@ -6,6 +6,7 @@ Source:    REVOCATION.md sections 3 and 5, ECOSYSTEM.md section 9.
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from fastgate.config.addresses import is_loopback
 from fastgate.config.findings import (
@@ -107,15 +108,18 @@ def _check_nats(config: Config) -> Iterator[Finding]:
 
 def _check_stream(config: Config) -> Iterator[Finding]:
     rules = config.revocation
-    leeway = max((i.leeway for i in config.issuers.values()), default=EXPIRY_SLACK * 0)
-    for name in ("max_token_lifetime", "max_session_lifetime"):
-        needed = getattr(rules, name) + leeway + EXPIRY_SLACK
-        if rules.nats.retention < needed:
-            message = (
-                f"must be at least {format_duration(needed)}: an entry would leave the "
-                f"stream before {name} has passed"
-            )
-            yield error((*_NATS, "retention"), message, (*_HERE, name), ("issuers",))
+    leeway = max((i.leeway for i in config.issuers.values()), default=timedelta(0))
+    # A revoked session's entry also outlives the last token that the session got.
+    longest = rules.max_session_lifetime + rules.max_token_lifetime
+    needed = longest + leeway + EXPIRY_SLACK
+    if rules.nats.retention < needed:
+        message = (
+            f"must be at least {format_duration(needed)}: entries would leave the "
+            "stream while what they revoke may live"
+        )
+        because = ("max_session_lifetime", "max_token_lifetime")
+        paths = [(*_HERE, name) for name in because]
+        yield error((*_NATS, "retention"), message, ("issuers",), *paths)
     if rules.stream_bytes < rules.needed_stream_bytes:
         needed_text = format_size(rules.needed_stream_bytes)
         message = f"holds less than capacity needs: {needed_text}"

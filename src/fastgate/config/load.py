@@ -7,7 +7,7 @@ Called by: cli.check, and control.reload at start and on each reload.
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -43,12 +43,19 @@ class Loaded:
     problems: All of them, in order; warnings and facts too.
     source_hash: Equal for equal configurations; of the raw file where it is refused.
     file: Name of the file that was read.
+    places: Where each value was written, by path.
     """
 
     config: Config | None
     problems: tuple[Problem, ...]
     source_hash: str
     file: str
+    places: Mapping[Path, Place] = field(default_factory=dict, repr=False)
+
+    def problem(self, level: Level, path: Path, message: str) -> Problem:
+        """Place something that was found out later, such as an unreachable host."""
+        place = Draft(places={(): Place(self.file, 1, 1, 1, 1), **self.places})
+        return _placed(place.place(path), level, path, message)
 
     @property
     def errors(self) -> tuple[Problem, ...]:
@@ -103,7 +110,7 @@ def load(
     problems += _fill(draft, environ, FilePath(file).parent)
     config = _judge(draft, problems)
     digest = config.digest() if config else hashlib.sha256(raw).hexdigest()[:16]
-    return Loaded(config, in_order(problems), digest, file)
+    return Loaded(config, in_order(problems), digest, file, draft.places)
 
 
 def _decoded(raw: bytes) -> str:

@@ -16,7 +16,7 @@ from fastgate.config.issuers import Issuer
 from fastgate.config.revocation import Revocation
 from fastgate.config.routes import Route, Service
 from fastgate.config.server import Limits, Log, Regions, Timeouts
-from fastgate.config.values import REVEAL, Count, Flag, Secret
+from fastgate.config.values import REVEAL, Count, Flag, Secret, Within
 
 __all__ = ["Config"]
 
@@ -49,8 +49,8 @@ class Config(Model):
         default=Address("0.0.0.0", 8086),  # noqa: S104 - probes come from other hosts
         description="Serves `/livez`, `/readyz` and `/metrics`.",
     )
-    workers: Annotated[Annotated[Count, Field(ge=1, le=256)] | None, OrWord("auto")] = (
-        Field(None, description="Worker processes; `auto`: one a core.")
+    workers: Annotated[Annotated[Count, Within(1, 256)] | None, OrWord("auto")] = Field(
+        None, description="Worker processes; `auto`: one a core."
     )
     state_dir: FilePath = Field(
         default="/var/lib/fastgate",

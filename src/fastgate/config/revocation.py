@@ -11,7 +11,7 @@ from pydantic import Field
 
 from fastgate.config.addresses import BusUrl
 from fastgate.config.base import FilePath, Model, RegionName, VisibleText
-from fastgate.config.values import Between, ByteSize, Count, Duration, Secret
+from fastgate.config.values import Between, ByteSize, Count, Duration, Secret, Within
 
 __all__ = ["Nats", "Revocation"]
 
@@ -35,7 +35,7 @@ class Nats(Model):
             "JetStream domain of each origin, where it is not named like the region."
         ),
     )
-    replicas: Annotated[Count, Field(ge=1, le=5)] = Field(
+    replicas: Annotated[Count, Within(1, 5)] = Field(
         default=1, description="Replicas of a stream that this gateway makes."
     )
     # Reason: a whole day of revocations stays readable for a node that was away.
@@ -69,11 +69,11 @@ class Revocation(Model):
         default=None,
         description=(
             "Key of the identifier hashes, the same in every region, 16 to 64 bytes. "
-            "Required in effect on a shared bus."
+            "Without it, hashes on a shared bus can be guessed."
         ),
     )
     # Reason: an empty index costs nothing; the segment is sparse.
-    capacity: Annotated[Count, Field(ge=1_000, le=1_000_000_000)] = Field(
+    capacity: Annotated[Count, Within(1_000, 1_000_000_000)] = Field(
         default=16_000_000, description="Live revocations that fit; past it, an alarm."
     )
     origins: tuple[RegionName, ...] | None = Field(

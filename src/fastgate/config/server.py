@@ -20,7 +20,9 @@ from fastgate.config.values import (
     Duration,
     Flag,
     Patterned,
+    Share,
     Text,
+    Within,
     parse_size,
 )
 
@@ -76,7 +78,7 @@ class Regions(Model):
 class Limits(Model):
     """Bounds on what a client may send or hold."""
 
-    connections: Annotated[Count, Field(ge=1, le=1_000_000)] = Field(
+    connections: Annotated[Count, Within(1, 1_000_000)] = Field(
         default=10_000, description="Open client connections of one worker."
     )
     request_line: Annotated[ByteSize, Between("256B", "64KiB")] = Field(
@@ -89,7 +91,7 @@ class Limits(Model):
         default=parse_size("32KiB"),
         description="All header lines together; above: 431.",
     )
-    header_count: Annotated[Count, Field(ge=8, le=1000)] = Field(
+    header_count: Annotated[Count, Within(8, 1000)] = Field(
         default=100, description="Number of header lines; above: 431."
     )
     # Reason: 16 KiB is what the scanner's bounds were chosen for.
@@ -101,14 +103,14 @@ class Limits(Model):
         default=parse_size("64KiB"),
         description="OAuth form that is read for a region; above: 413.",
     )
-    hops: Annotated[Count, Field(ge=1, le=8)] = Field(
+    hops: Annotated[Count, Within(1, 8)] = Field(
         default=2, description="Gateways a request may pass; above: 508."
     )
-    upstream_connections: Annotated[Count, Field(ge=1, le=65_536)] = Field(
+    upstream_connections: Annotated[Count, Within(1, 65_536)] = Field(
         default=512, description="Connections to one upstream address, for each worker."
     )
     # Reason: at most 1 KiB each, so 64 MiB a worker when full.
-    cached_tokens: Annotated[Count, Field(ge=64, le=10_000_000)] = Field(
+    cached_tokens: Annotated[Count, Within(64, 10_000_000)] = Field(
         default=65_536, description="Verified tokens whose facts a worker remembers."
     )
 
@@ -170,8 +172,9 @@ class Log(Model):
     file: FilePath | None = Field(
         default=None, description="File of the access log; unset: standard output."
     )
-    sample: Annotated[Count, Field(ge=1, le=1_000_000)] = Field(
-        default=1, description="Write one of so many answers below 400; others always."
+    sample: Share = Field(
+        default=1.0,
+        description="Share of answers below 400 written; 0.01: 1 %.",
     )
     level: LogLevel = Field(
         default=LogLevel.INFO, description="Level of the process log."

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
+from fastgate.config.addresses import Address
 from fastgate.config.model import Config
 from fastgate.config.problems import Path
 from fastgate.config.values import ByteCount, format_duration, format_size
@@ -29,6 +30,8 @@ class _Generator(GenerateJsonSchema):
             return format_duration(dft)
         if isinstance(dft, ByteCount):
             return format_size(dft)
+        if isinstance(dft, Address):
+            return str(dft)
         return super().encode_default(dft)
 
 

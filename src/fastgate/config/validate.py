@@ -29,8 +29,6 @@ _TEXTS = {
     "tuple_type": "is no list; write it like [a, b]",
     "dict_type": "is no mapping",
     "model_type": "is no mapping",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than_equal": "must be at most {le}",
     "too_short": "needs at least {min_length}",
     "too_long": "has more than {max_length}",
 }

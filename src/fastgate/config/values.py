@@ -33,7 +33,9 @@ __all__ = [
     "Given",
     "Patterned",
     "Secret",
+    "Share",
     "Text",
+    "Within",
     "format_duration",
     "format_size",
     "parse_duration",
@@ -55,6 +57,7 @@ _DURATION_SCHEMA = (
     r"([0-9]{1,9}s)?([0-9]{1,9}ms)?$"
 )
 _SIZE = re.compile(r"([0-9]{1,12})(B|KiB|MiB|GiB)", re.ASCII)
+_SHARE = re.compile(r"[01](\.[0-9]{1,9})?", re.ASCII)
 _SIZE_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _MAX_TEXT = 4096
 
@@ -161,6 +164,17 @@ def _count(value: object) -> object:
     raise ValueError("is no whole number")
 
 
+def _share(value: object) -> object:
+    number = value
+    if isinstance(value, Given) and _SHARE.fullmatch(value):
+        number = float(value)
+    if isinstance(number, int | float) and not isinstance(number, bool):
+        if 0 <= number <= 1:
+            return float(number)
+        raise ValueError("must lie between 0 and 1")
+    raise ValueError("is no share; write a number from 0 to 1, like 0.01")
+
+
 def _text(value: object) -> object:
     if not isinstance(value, str):
         raise ValueError("is no text; put it in quotes")  # noqa: TRY004
@@ -243,6 +257,30 @@ class Between:
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """The range a whole number must lie in, both ends included."""
+
+    low: int
+    high: int
+
+    def check(self, value: int) -> int:
+        """Return the value, or raise ValueError naming the range."""
+        if not self.low <= value <= self.high:
+            raise ValueError(f"must lie between {self.low} and {self.high}")
+        return value
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "minimum": self.low, "maximum": self.high}
+
+
+@dataclass(frozen=True, slots=True)
 class Patterned:
     """A pattern that a text must match as a whole, and what to say when it does not."""
 
@@ -270,6 +308,11 @@ Duration = Annotated[timedelta, _DurationText(), BeforeValidator(_duration)]
 ByteSize = Annotated[int, _SizeText(), BeforeValidator(_size)]
 Flag = Annotated[bool, BeforeValidator(_flag), WithJsonSchema({"type": "boolean"})]
 Count = Annotated[int, BeforeValidator(_count)]
+Share = Annotated[
+    float,
+    BeforeValidator(_share),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1}),
+]
 Text = Annotated[
     str,
     BeforeValidator(_text),
