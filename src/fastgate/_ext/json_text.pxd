@@ -53,6 +53,18 @@ cdef inline uint64_t load(const uint8_t* at) noexcept nogil:
     return fg_little_endian(word)
 
 
+cdef inline bint is_ascii(const uint8_t* text, Py_ssize_t size) noexcept nogil:
+    # Reads up to seven octets past the text, which the padding covers.
+    cdef uint64_t word
+    while size >= 8:
+        if load(text) & ONES * 0x80:
+            return False
+        text += 8
+        size -= 8
+    word = load(text) & ONES * 0x80
+    return word & ((<uint64_t> 1 << (8 * size)) - 1) == 0
+
+
 cdef inline int unexpected(const Reader* r) noexcept nogil:
     return TOKEN_JSON_TRUNCATED if r.at >= r.end else TOKEN_JSON_SYNTAX
 

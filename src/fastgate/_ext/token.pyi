@@ -51,8 +51,8 @@ class ClaimNames:
 class TokenScan:
     """What one token or document said; untrusted until its signature was verified.
 
-    With a code other than 1 every attribute below `where` has the value of a member that
-    is absent. Each read of a text builds it anew: keep what is needed twice.
+    With a code other than 1 every attribute below `where` has the value of a member
+    that is absent. Each read of a text builds it anew: keep what is needed twice.
     """
 
     code: int
@@ -130,7 +130,7 @@ class TokenScan:
         """The decoded signature octets; b"" for a bare document or a refused token."""
 
 def scan(token: bytes, names: ClaimNames) -> TokenScan:
-    """Read a compact JWS for the gate. The answer's code says whether it is in order."""
+    """Read a compact JWS for the gate; the code says whether it is in order."""
 
 def scan_unverified(token: bytes, names: ClaimNames) -> TokenScan:
     """As `scan`, for routing hints alone: never an identity, times are not judged."""

@@ -20,11 +20,13 @@ from fastgate._ext.base64url cimport DECODE_SLACK_BYTES, decode, decoded_size, f
 from fastgate._ext.claim_scan cimport MAX_OPEN_MEMBERS, Scanner, scan_document
 from fastgate._ext.claim_table cimport *
 from fastgate._ext.ecdsa_der cimport MAX_DER_BYTES, put_signature
-from fastgate._ext.json_text cimport END_PADDING, Span
+from fastgate._ext.json_text cimport END_PADDING, Span, is_ascii
 from fastgate._ext.token_codes cimport *
 
 cdef extern from "Python.h":
     str PyUnicode_DecodeUTF8(const char* text, Py_ssize_t size, const char* errors)
+    str PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
+    void* PyUnicode_DATA(object text)
 
 cdef enum:
     # 16 KiB is the most that a request head of 32 KiB can sensibly carry.
@@ -310,15 +312,20 @@ cdef class TokenScan:
     cdef tuple words(self, int slot):
         # A string's words between spaces (U+0020 alone: RFC 6749 section 3.3).
         cdef Span* span = &self.found.spans[slot]
-        cdef const uint8_t* text = <const uint8_t*> PyBytes_AS_STRING(self.decoded)
-        cdef uint32_t at = span.start, end = span.start + span.size, first = at
+        cdef const char* text
+        cdef const char* space
+        cdef Py_ssize_t at = 0, size = span.size
         cdef list words = []
-        while at <= end:
-            if at == end or text[at] == c' ':
-                if at > first:
-                    words.append(text_at(self.decoded, first, at - first))
-                first = at + 1
-            at += 1
+        if size == 0:
+            return ()
+        text = PyBytes_AS_STRING(self.decoded) + span.start
+        while at < size:
+            space = <const char*> memchr(text + at, c' ', size - at)
+            if space == NULL:
+                space = text + size
+            if space > text + at:
+                words.append(text_at(self.decoded, span.start + at, space - text - at))
+            at = space - text + 1
         return tuple(words)
 
     @property
@@ -432,7 +439,14 @@ cdef class TokenScan:
 
 
 cdef inline str text_at(bytes decoded, Py_ssize_t start, Py_ssize_t size):
-    return PyUnicode_DecodeUTF8(PyBytes_AS_STRING(decoded) + start, size, NULL)
+    # The text was found to be well-formed UTF-8 by the scan; nearly always it is ASCII.
+    cdef const char* text = PyBytes_AS_STRING(decoded) + start
+    cdef str out
+    if not is_ascii(<const uint8_t*> text, size):
+        return PyUnicode_DecodeUTF8(text, size, NULL)
+    out = PyUnicode_New(size, 0x7F)
+    memcpy(PyUnicode_DATA(out), text, size)
+    return out
 
 
 def scan(bytes token not None, ClaimNames names not None):
