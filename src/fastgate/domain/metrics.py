@@ -4,12 +4,13 @@ Owns:      names, help texts and closed label sets; nothing else names a metric.
 Called by: domain.metric_plan gives each series its columns, adapters.prometheus prints
            them, the agent names the gauges that it alone knows.
 Source:    the Prometheus conventions: base units, `_total`, `_info`,
-           `_timestamp_seconds`; a label value never comes from a client (THREATS B42).
+           `_timestamp_seconds`; a label value never comes from a client (B42).
 """
 
 import enum
 from dataclasses import dataclass
 
+from fastgate.domain.frame import FaultKind
 from fastgate.domain.region import RegionSource
 from fastgate.domain.route import OnStale
 from fastgate.domain.verdict import Reason
@@ -301,7 +302,7 @@ METRICS: tuple[Metric, ...] = (
         "revocation_feed_rejected_total",
         "Frames of the origin that were not applied.",
         _ORIGIN,
-        ("cause", ("malformed", "version", "unknown_kind", "not_allowed", "other")),
+        ("cause", tuple(fault.value for fault in FaultKind)),
     ),
     _gauge("region_up", "1 while an upstream of the region answers.", "region"),
     _count(
