@@ -1,0 +1,343 @@
+"""Relay: the life of a request - head, decide, ask, rewrite, forward, finish.
+
+Owns:      the order of these steps, the one access line and the counts at the end.
+Called by: both lanes, through ports.ExchangeHandler; one object per worker.
+
+A request takes the snapshot once and ends on it, save that a key which had to be asked
+for is read from the next one. Whatever happens, there is one answer and one line.
+"""
+
+import asyncio
+import logging
+from typing import Protocol
+
+from fastgate.domain.decision import Asked, Decision
+from fastgate.domain.request import RequestHead
+from fastgate.domain.route import Route
+from fastgate.domain.snapshot import Snapshot, SnapshotCell
+from fastgate.domain.verdict import OUTCOMES, Reason, Verdict
+from fastgate.errors import BugError, CallerError, UpstreamError
+from fastgate.hotpath.answers import problem
+from fastgate.hotpath.flow import CLIENT_GONE, Flow
+from fastgate.hotpath.forms import read_form
+from fastgate.hotpath.forward import Forwarder, debug_line
+from fastgate.hotpath.headers import Inbound, read_head
+from fastgate.hotpath.peers import TrustedPeers, new_request_id
+from fastgate.hotpath.tally import Tally
+from fastgate.hotpath.upstreams import UpstreamHealth
+from fastgate.hotpath.way import Way, hops_behind
+from fastgate.ports import (
+    AccessLog,
+    Clock,
+    Exchange,
+    Introspector,
+    KeyAsker,
+    UpstreamDialer,
+)
+
+__all__ = ["Decider", "Relay"]
+
+_LOG = logging.getLogger("fastgate.relay")
+
+# Reason: a form, a key, an opaque token and a stale answer are the questions there are;
+# more rounds would be a gate that does not end.
+_MAX_QUESTIONS = 6
+# Reason: a client that does not take a refusal of some hundred bytes is gone.
+_REFUSAL_STALL_S = 5.0
+_BODY_NEEDS_LEAVE = frozenset({"GET", "HEAD", "DELETE"})
+
+
+class Decider(Protocol):
+    """The gate, as the relay sees it."""
+
+    def decide(
+        self,
+        head: RequestHead,
+        snapshot: Snapshot,
+        wall_s: int,
+        boot_ns: int,
+        asked: Asked | None = None,
+    ) -> Decision:
+        """Judge a request at the given instant."""
+        ...
+
+
+class Relay:
+    """Serves requests; see the module for the order.
+
+    gate: Decides. cell: Holds the current snapshot.
+    key_asker, introspector: Answer the gate's questions.
+    dialer, health: Connections to upstreams, and which addresses are left out.
+    tally: Counts; None counts nothing. `adopt` brings another when routes change.
+    access_log: Takes one line a request, where the snapshot wants it.
+    """
+
+    def __init__(
+        self,
+        *,
+        gate: Decider,
+        cell: SnapshotCell,
+        key_asker: KeyAsker,
+        introspector: Introspector,
+        dialer: UpstreamDialer,
+        health: UpstreamHealth,
+        clock: Clock,
+        access_log: AccessLog,
+        tally: Tally | None = None,
+    ) -> None:
+        self._gate = gate
+        self._cell = cell
+        self._key_asker = key_asker
+        self._introspector = introspector
+        self._clock = clock
+        self._access_log = access_log
+        self._health = health
+        self._forwarder = Forwarder(
+            dialer=dialer, health=health, clock=clock, redecide=self._decide
+        )
+        self._peers = TrustedPeers(cell.current.trusted_peers)
+        self.tally = tally
+
+    def adopt(self, snapshot: Snapshot, tally: Tally | None) -> None:
+        """Count under a new configuration, and forget addresses that it dropped."""
+        self.tally = tally
+        self._health.keep_only(
+            {
+                base
+                for service in snapshot.services
+                for bases in service.upstreams
+                for base in bases
+            }
+        )
+
+    async def handle(self, exchange: Exchange) -> None:
+        """Serve one request; raises only CancelledError, when the client is gone."""
+        flow = Flow(exchange, self._cell.current, self._clock.boot_ns())
+        await self._finish_after(flow, None)
+
+    async def refuse(self, exchange: Exchange, reason: str) -> None:
+        """Answer for a message that the lane could not read."""
+        flow = Flow(exchange, self._cell.current, self._clock.boot_ns())
+        await self._finish_after(flow, Reason(reason))
+
+    async def _finish_after(self, flow: Flow, reason: Reason | None) -> None:
+        tally = self.tally
+        try:
+            if reason is None:
+                reason = await self._attempt(flow)
+            else:
+                flow.request_id = new_request_id(self._clock.wall_s())
+            if reason is not None:
+                await self._refuse(flow, reason)
+        except (ConnectionError, CallerError):
+            # The client is gone, or does not take its answer.
+            flow.status = flow.status or CLIENT_GONE
+            flow.exchange.abort()
+        except asyncio.CancelledError:
+            flow.status = flow.status or CLIENT_GONE
+            flow.exchange.abort()
+            raise
+        finally:
+            self._finish(flow, tally)
+
+    async def _attempt(self, flow: Flow) -> Reason | None:
+        """Serve, and turn every fault into the reason it is answered with."""
+        try:
+            return await self._serve(flow)
+        except (CallerError, UpstreamError) as error:
+            return Reason(error.reason)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the last border of a request's task
+            # The text of an exception may hold what a client sent; its name does not.
+            _LOG.error("request failed: %s", type(error).__name__)
+            return Reason.INTERNAL
+
+    async def _serve(self, flow: Flow) -> Reason | None:
+        exchange, snapshot = flow.exchange, flow.snapshot
+        inbound = read_head(
+            exchange.method,
+            exchange.target,
+            exchange.version,
+            exchange.headers,
+            peer=exchange.peer,
+            limits=snapshot.limits,
+        )
+        refusal = self._enter(flow, inbound)
+        if refusal is not None:
+            return refusal
+        refusal = await self._decide(flow)
+        if flow.decision is not None and self.tally is not None:
+            self.tally.decided(flow.decision)
+        if refusal is not None:
+            return refusal
+        route = self._admit(flow)
+        if isinstance(route, Reason):
+            return route
+        return await self._forward(flow, route)
+
+    def _enter(self, flow: Flow, inbound: Inbound | Reason) -> Reason | None:
+        trusted = self._trusted(flow)
+        name = b""
+        if isinstance(inbound, Inbound):
+            flow.inbound = inbound
+            name = inbound.request_id if trusted else b""
+        flow.request_id = (
+            name.decode("ascii") if name else new_request_id(self._clock.wall_s())
+        )
+        if isinstance(inbound, Reason):
+            return inbound
+        hops = hops_behind(inbound.hops, trusted=trusted)
+        if hops is None:
+            return Reason.BAD_REQUEST
+        if hops >= flow.snapshot.limits.hops:
+            return Reason.LOOP
+        flow.way = Way(
+            peer=flow.exchange.peer,
+            trusted=trusted,
+            hops=hops + 1,
+            request_id=flow.request_id,
+        )
+        return None
+
+    def _trusted(self, flow: Flow) -> bool:
+        networks = flow.snapshot.trusted_peers
+        if networks is not self._peers.texts and networks != self._peers.texts:
+            self._peers = TrustedPeers(networks)
+        return self._peers.trusts(flow.exchange.peer)
+
+    # -- decide ----------------------------------------------------------------------
+
+    async def _decide(self, flow: Flow) -> Reason | None:
+        """Ask the gate, and for it, until it has decided; the reason of a refusal."""
+        inbound = flow.inbound
+        if inbound is None:
+            raise BugError("a request was judged before it was read")
+        for _ in range(_MAX_QUESTIONS):
+            decision = self._gate.decide(
+                inbound.head,
+                flow.snapshot,
+                int(self._clock.wall_s()),
+                self._clock.boot_ns(),
+                flow.asked,
+            )
+            flow.decision = decision
+            verdict = decision.verdict
+            if verdict is Verdict.ALLOW:
+                return None
+            if verdict is Verdict.DENY or verdict is Verdict.UNDECIDED:
+                answer = flow.asked.introspection
+                flow.retry_after_s = answer.retry_after_s if answer else 0
+                return decision.reason or Reason.INTERNAL
+            before = self._clock.boot_ns()
+            await self._answer_gate(flow, inbound, decision)
+            flow.waited_ns += self._clock.boot_ns() - before
+        _LOG.error("the gate did not come to a decision")
+        return Reason.INTERNAL
+
+    async def _answer_gate(
+        self, flow: Flow, inbound: Inbound, decision: Decision
+    ) -> None:
+        if decision.verdict is Verdict.ASK_FORM:
+            flow.proceed()
+            flow.body, inbound.head.form = await read_form(
+                flow.exchange,
+                content_type=inbound.head.content_type,
+                length=inbound.length,
+                limit_bytes=flow.snapshot.limits.form_bytes,
+            )
+            return
+        route = decision.route
+        if route is None or route.issuer is None:
+            raise BugError("the gate asked about a token of no issuer")
+        if decision.verdict is Verdict.ASK_KEY:
+            await self._key_asker.ask(route.issuer, decision.ask_kid)
+            flow.asked.key_answered(decision)
+            current = self._cell.current
+            if current.version == flow.snapshot.version:
+                # The same configuration with whatever keys there are by now.
+                flow.snapshot = current
+            return
+        await self._introspect(flow, route, decision)
+
+    async def _introspect(self, flow: Flow, route: Route, decision: Decision) -> None:
+        issuer = route.issuer
+        if issuer is None:
+            raise BugError("the gate asked about a token of no issuer")
+        answer = None
+        if not decision.stale_question:
+            answer = self._introspector.cached(
+                issuer, decision.credential, self._clock.boot_ns()
+            )
+        if answer is None:
+            region = decision.region
+            answer = await self._introspector.ask(
+                issuer,
+                decision.credential,
+                region if region >= 0 else flow.snapshot.regions.default,
+                fresh_ns=route.max_staleness_ns if decision.stale_question else 0,
+            )
+        flow.asked.introspection = answer
+
+    def _admit(self, flow: Flow) -> Route | Reason:
+        """Check what only the matched route can allow (THREATS T4, T17, T18)."""
+        inbound, _, decision = flow.admitted()
+        route = decision.route
+        if route is None:
+            raise BugError("a request was allowed without a route")
+        if (
+            inbound.head.has_body
+            and inbound.head.method in _BODY_NEEDS_LEAVE
+            and not route.get_body
+        ):
+            return Reason.BAD_REQUEST
+        if 0 < route.body_limit_bytes < inbound.length:
+            return Reason.BODY_TOO_LARGE
+        flow.websocket = inbound.websocket and route.websocket
+        return route
+
+    # -- forward and finish ----------------------------------------------------------
+
+    async def _forward(self, flow: Flow, route: Route) -> Reason | None:
+        tally = self.tally
+        if tally is not None:
+            tally.begin(route.index)
+        try:
+            async with asyncio.timeout(route.total_timeout_s or None):
+                return await self._forwarder.forward(flow)
+        except TimeoutError:
+            return Reason.UPSTREAM_TIMEOUT
+        finally:
+            if tally is not None:
+                tally.end(route.index)
+
+    async def _refuse(self, flow: Flow, reason: Reason) -> None:
+        flow.reason = reason
+        exchange = flow.exchange
+        if exchange.begun:
+            exchange.abort()
+            return
+        outcome = OUTCOMES[reason]
+        flow.status = outcome.status
+        flow.begun_ns = 0
+        close = outcome.close or flow.must_close
+        head, body = problem(
+            reason,
+            route=flow.decision.route if flow.decision is not None else None,
+            request_id=flow.request_id,
+            wall_s=self._clock.wall_s(),
+            close=close,
+            head_only=exchange.method == "HEAD",
+            retry_after_s=flow.retry_after_s,
+            debug=debug_line(flow),
+        )
+        exchange.begin(head, chunked=False, close=close)
+        await exchange.write(body, _REFUSAL_STALL_S)
+        await exchange.finish()
+
+    def _finish(self, flow: Flow, tally: Tally | None) -> None:
+        finished_ns = self._clock.boot_ns()
+        if tally is not None:
+            tally.finished(flow, finished_ns, known_routes=tally is self.tally)
+        if flow.snapshot.access_log:
+            self._access_log.write(flow.line(finished_ns))

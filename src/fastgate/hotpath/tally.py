@@ -1,0 +1,153 @@
+"""Tally: what one finished request adds to the counters.
+
+Owns:      the columns of one metric plan, looked up once per configuration.
+Called by: hotpath.relay begins and finishes each request; wiring makes a new one when
+           the configuration changes, with the counter row of the new layout.
+"""
+
+from bisect import bisect_left
+
+from fastgate.domain.decision import Decision
+from fastgate.domain.metric_plan import MetricPlan
+from fastgate.domain.metrics import ALLOW
+from fastgate.domain.region import RegionSource
+from fastgate.domain.verdict import Reason, Verdict
+from fastgate.hotpath.flow import Flow
+from fastgate.ports import Meter
+
+__all__ = ["Tally"]
+
+_UPSTREAM_KINDS = {
+    Reason.UPSTREAM_REFUSED: "refused",
+    Reason.UPSTREAM_TIMEOUT: "timeout",
+    Reason.BAD_UPSTREAM_RESPONSE: "bad_response",
+}
+_NO_ROUTE = ""
+
+_Histogram = tuple[int, tuple[int, ...]]
+
+
+class Tally:
+    """Counts requests under one plan.
+
+    plan: Of the current configuration. meter: This worker's row, laid out by that plan.
+    routes, regions: Names in configured order, as the plan was made from.
+    """
+
+    def __init__(
+        self,
+        plan: MetricPlan,
+        meter: Meter,
+        *,
+        routes: tuple[str, ...],
+        regions: tuple[str, ...],
+        own: str,
+    ) -> None:
+        self._plan = plan
+        self._meter = meter
+        self._own = own
+        self._regions = regions
+        # The last element serves index -1: no route matched, no region was decided.
+        by_route = (*routes, _NO_ROUTE)
+        self._duration = [self._time("request_duration_seconds", n) for n in by_route]
+        self._overhead = [self._time("overhead_duration_seconds", n) for n in by_route]
+        self._in_flight = [self._find("requests_in_flight", n) for n in by_route]
+        by_region = (*regions, _NO_ROUTE)
+        self._upstream = [self._time("upstream_duration_seconds", n) for n in by_region]
+        self._failed = {
+            (index, kind): self._find("upstream_errors_total", name, kind)
+            for index, name in enumerate(by_region)
+            for kind in (*_UPSTREAM_KINDS.values(), "cut")
+        }
+        self._lanes = {
+            lane: self._find("lane_requests_total", lane)
+            for lane in ("compiled", "general")
+        }
+        self._cache = {
+            result: self._find("decision_cache_total", result)
+            for result in ("hit", "miss")
+        }
+        self._lazy: dict[tuple[str, ...], int] = {}
+
+    def _find(self, name: str, *labels: str) -> int:
+        return self._plan.column(f"fastgate_{name}", *labels)
+
+    def _time(self, name: str, label: str) -> _Histogram:
+        return self._plan.histogram(f"fastgate_{name}", label)
+
+    def begin(self, route: int) -> None:
+        """Count a request as being forwarded."""
+        self._meter.add(self._in_flight[route])
+
+    def end(self, route: int) -> None:
+        """Take back `begin`."""
+        self._meter.add(self._in_flight[route], -1)
+
+    def decided(self, decision: Decision) -> None:
+        """Count the outcome of the gate for one request."""
+        result = (
+            ALLOW
+            if decision.verdict is Verdict.ALLOW
+            else (decision.reason or Reason.INTERNAL).value
+        )
+        kind = decision.kind if decision.kind != "phantom" else "opaque"
+        self._add_lazily("token_checks_total", kind, result)
+        column = self._cache.get(decision.cache)
+        if column is not None:
+            self._meter.add(column)
+        if decision.verdict is Verdict.ALLOW:
+            self._add_lazily(
+                "region_routed_total",
+                self._own,
+                self._regions[decision.region],
+                decision.source.value,
+            )
+        if decision.conflict is not None:
+            self._disagreed(decision.source, decision.conflict)
+        route = decision.route
+        if decision.reason is Reason.STALE_REVOCATION and route is not None:
+            self._add_lazily("stale_answers_total", route.name, route.on_stale.value)
+
+    def _disagreed(self, winner: RegionSource, loser: RegionSource) -> None:
+        self._add_lazily("region_disagreement_total", winner.value, loser.value)
+
+    def _add_lazily(self, name: str, *labels: str) -> None:
+        # Products of closed sets: most of them never occur, so they are looked up once.
+        key = (name, *labels)
+        column = self._lazy.get(key)
+        if column is None:
+            column = self._lazy[key] = self._find(name, *labels)
+        self._meter.add(column)
+
+    def finished(self, flow: Flow, finished_ns: int, *, known_routes: bool) -> None:
+        """Count a request that got its answer.
+
+        known_routes: The request was routed under this tally's configuration.
+        """
+        decision = flow.decision
+        route = region = -1
+        if decision is not None and known_routes:
+            region = max(decision.region, -1)
+            route = decision.route.index if decision.route is not None else -1
+        method = flow.inbound.head.method if flow.inbound is not None else ""
+        self._meter.add(self._plan.request_column(route, method, flow.status, region))
+        column = self._lanes.get(flow.exchange.lane)
+        if column is not None:
+            self._meter.add(column)
+        self._observe(self._duration[route], finished_ns - flow.started_ns)
+        if flow.sent_ns:
+            self._observe(self._overhead[route], flow.overhead_ns())
+        if flow.heard_ns:
+            self._observe(self._upstream[region], flow.heard_ns - flow.sent_ns)
+        kind = _UPSTREAM_KINDS.get(flow.reason) if flow.reason is not None else None
+        if kind is not None:
+            if flow.begun_ns:
+                kind = "cut"
+            self._meter.add(
+                self._failed[region if region >= 0 else len(self._regions), kind]
+            )
+
+    def _observe(self, histogram: _Histogram, value_ns: int) -> None:
+        first, bounds_ns = histogram
+        self._meter.add(first + bisect_left(bounds_ns, value_ns))
+        self._meter.add(first + len(bounds_ns) + 1, max(value_ns, 0))
