@@ -37,6 +37,7 @@ _RESERVED = re.compile(
 _REFERENCE = re.compile(r"\$(?:(\$)|\{([A-Za-z_]\w*)\}|\{file:([^{}]+)\}|)", re.ASCII)
 # Reason: keys and tokens are small; a log file named by mistake is not.
 _MAX_SECRET_BYTES = 64 * 1024
+_MAX_SHOWN_PATH = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +254,7 @@ def _secret(path: str) -> str:
         text = raw.decode()
     except UnicodeDecodeError:
         # No cause is attached: it would carry the bytes of a secret.
-        raise ValueError(f"{shown(path)} is no UTF-8 text") from None
+        raise ValueError(f"{shown(path, _MAX_SHOWN_PATH)} is no UTF-8 text") from None
     return text.removesuffix("\n").removesuffix("\r")
 
 
@@ -266,14 +267,16 @@ def read_bounded(path: str, limit_bytes: int) -> bytes:
     with FilePath(path).open("rb") as file:
         mode = os.fstat(file.fileno()).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-            raise ValueError(f"{shown(path)} is no regular file")
+            raise ValueError(f"{shown(path, _MAX_SHOWN_PATH)} is no regular file")
         content = file.read(limit_bytes + 1)
     if len(content) > limit_bytes:
-        raise ValueError(f"{shown(path)} holds more than {limit_bytes} bytes")
+        raise ValueError(
+            f"{shown(path, _MAX_SHOWN_PATH)} holds more than {limit_bytes} bytes"
+        )
     return content
 
 
 def _why(error: Exception) -> str:
     if isinstance(error, OSError):
-        return f"{shown(str(error.filename))}: {error.strerror}"
+        return f"{shown(str(error.filename), _MAX_SHOWN_PATH)}: {error.strerror}"
     return error.message if isinstance(error, SourceError) else str(error)

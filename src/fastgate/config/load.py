@@ -24,7 +24,7 @@ from fastgate.config.model import Config
 from fastgate.config.problems import Level, Path, Problem, format_path, in_order
 from fastgate.config.shape import is_secret
 from fastgate.config.source import MapNode, SourceError, read
-from fastgate.config.validate import SchemaError, salvage, validate
+from fastgate.config.validate import Salvage, SchemaError, salvage, validate
 from fastgate.errors import ConfigError
 
 __all__ = ["DEFAULT_PATHS", "Loaded", "find", "load"]
@@ -170,16 +170,16 @@ def _judge(draft: Draft, problems: list[Problem]) -> Config | None:
         for error in errors
         if format_path(error.path) not in reported
     ]
-    problems += _meaning(draft)
+    problems += _meaning(draft, config)
     problems += _literal_secrets(draft)
     wrong = any(problem.level is Level.ERROR for problem in problems)
     return None if wrong else config
 
 
-def _meaning(draft: Draft) -> Iterable[Problem]:
+def _meaning(draft: Draft, config: Config | None) -> Iterable[Problem]:
     # What is refused by the models is left out, so that the rest can still be judged;
     # findings that rest on what was left out would be guesses.
-    rest = salvage(draft.data)
+    rest = Salvage(config, frozenset(), {}) if config else salvage(draft.data)
     if rest is None:
         return
     for finding in check(rest.config):

@@ -42,7 +42,8 @@ _MAX_NODES = 200_000
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}", re.ASCII)
 _BASED = re.compile(r"0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15}", re.ASCII)
 _FLOAT = re.compile(
-    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII
+    r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+",
+    re.ASCII,
 )
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _FLAGS = {

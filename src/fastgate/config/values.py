@@ -126,9 +126,9 @@ def format_size(value: int) -> str:
     return f"{value}B"
 
 
-def shown(text: str) -> str:
-    """Return what an error may repeat of a value: one short line."""
-    cut = text if len(text) <= 64 else text[:63] + "…"  # noqa: PLR2004 - a screen's share
+def shown(text: str, limit: int = 64) -> str:
+    """Return what an error may repeat of a value: one line of `limit` characters."""
+    cut = text if len(text) <= limit else text[: limit - 1] + "…"
     return "".join(c if c.isprintable() else "?" for c in cut)
 
 
