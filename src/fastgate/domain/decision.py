@@ -18,14 +18,22 @@ class Asked:
 
     key_asked: The agent was asked about this kid; the gate does not ask twice, and
         the snapshot it is called with next holds whatever was found.
+    failed_key: Thumbprint of the key that refused the signature before the agent was
+        asked; the same key is not tried again.
     introspection: The issuer's answer about the credential, None until asked.
     """
 
-    __slots__ = ("introspection", "key_asked")
+    __slots__ = ("failed_key", "introspection", "key_asked")
 
     def __init__(self) -> None:
         self.key_asked = False
+        self.failed_key = b""
         self.introspection: IntrospectionAnswer | None = None
+
+    def key_answered(self, decision: "Decision") -> None:
+        """Note that the agent was asked what `decision` wanted to know."""
+        self.key_asked = True
+        self.failed_key = decision.failed_key
 
 
 class Decision:
@@ -43,37 +51,27 @@ class Decision:
     age_ms: Age of the revocation evidence of the token's home; -1 where not judged.
     decided_boot_ns: The caller's clock; older than a second by the write: decide again.
     stale_question: ASK_INTROSPECTION because the feed is stale, not the token opaque.
+    credential: The token to ask the issuer about, for ASK_INTROSPECTION.
+    ask_kid: The kid to ask the agent for, for ASK_KEY; None: a known kid failed to
+        verify, and failed_key is its thumbprint.
     """
 
-    __slots__ = (
-        "age_ms",
-        "cache",
-        "conflict",
-        "decided_boot_ns",
-        "facts",
-        "kind",
-        "reason",
-        "region",
-        "repair_cookie",
-        "route",
-        "source",
-        "stale_question",
-        "token",
-        "verdict",
-    )
-
-    def __init__(self, decided_boot_ns: int) -> None:
-        self.verdict = Verdict.UNDECIDED
-        self.reason: Reason | None = None
-        self.route: Route | None = None
-        self.facts: TokenFacts | None = None
-        self.token = b""
-        self.region = NO_REGION
-        self.source = RegionSource.DEFAULT
-        self.conflict: RegionSource | None = None
-        self.repair_cookie = False
-        self.cache = ""
-        self.kind = "none"
-        self.age_ms = -1
-        self.decided_boot_ns = decided_boot_ns
-        self.stale_question = False
+    # Defaults live on the class: most requests change a few, and making one must be
+    # cheap enough for every request.
+    verdict: Verdict = Verdict.UNDECIDED
+    reason: Reason | None = None
+    route: Route | None = None
+    facts: TokenFacts | None = None
+    token: bytes = b""
+    region: int = NO_REGION
+    source: RegionSource = RegionSource.DEFAULT
+    conflict: RegionSource | None = None
+    repair_cookie: bool = False
+    cache: str = ""
+    kind: str = "none"
+    age_ms: int = -1
+    decided_boot_ns: int = 0
+    stale_question: bool = False
+    credential: bytes = b""
+    ask_kid: str | None = None
+    failed_key: bytes = b""

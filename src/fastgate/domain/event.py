@@ -25,6 +25,8 @@ from fastgate.domain.revocation import EVERYTHING, KEY_BYTES, Kind
 __all__ = [
     "MAX_EVENTS",
     "MAX_HOMES",
+    "MAX_SEQ",
+    "PUBLISHER",
     "Batch",
     "Event",
     "decode_batch",
@@ -44,9 +46,7 @@ MAX_SEQ = 2**53
 _MAX_REASON_CHARS = 128
 # A publisher is `<node>.<random>`: two subject tokens, so that a bus account can be
 # held to the subjects of its node.
-_PUBLISHER = re.compile(
-    r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.[A-Za-z0-9_-]{8,32}", re.ASCII
-)
+PUBLISHER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.[A-Za-z0-9_-]{8,32}", re.ASCII)
 _KEY_ID = re.compile(r"[0-9a-f]{8}", re.ASCII)
 _KINDS = {kind.value: kind for kind in Kind}
 
@@ -179,7 +179,7 @@ def decode_batch(fields: Fields, known_keys: Collection[str]) -> Batch:
     Raises FrameError; a frame is taken whole or not at all.
     """
     publisher = fields.text("publisher", max_chars=97)
-    if not _PUBLISHER.fullmatch(publisher):
+    if not PUBLISHER.fullmatch(publisher):
         raise FrameError(FaultKind.MALFORMED, "publisher")
     name = _key_name(fields, known_keys)
     first = fields.whole("seq", low=1, high=MAX_SEQ)

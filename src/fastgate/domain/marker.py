@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from fastgate.domain.event import MAX_SEQ
+from fastgate.domain.event import MAX_SEQ, PUBLISHER
 from fastgate.domain.frame import (
     FRAME_VERSION,
     NAME,
@@ -151,6 +151,8 @@ def decode_marker(fields: Fields) -> Marker:
     fields: An opened frame of type `marker`.
     """
     marks = fields.table("marks", at_most=MAX_MARKS)
+    if not all(PUBLISHER.fullmatch(publisher) for publisher in marks):
+        raise FrameError(FaultKind.MALFORMED, "marks")
     # Only this node's own entry is ever looked up, so the others stay unread.
     echo = fields.table("echo", at_most=MAX_ECHOES)
     return Marker(

@@ -64,6 +64,7 @@ class RequestHead:
     cookie: All Cookie headers joined by "; "; None when absent.
     form: Decoded form fields of an OAuth message, None until read. A field that came
         twice maps to more than one value.
+    query: Raw query bytes without "?", b"" when absent.
     content_type: Content-Type in lower case without parameters, "" when absent.
     has_body: The message announces a body.
     encoded_separators: The path holds %2F or %5C (domain.target).
@@ -81,6 +82,7 @@ class RequestHead:
         "method",
         "path",
         "peer",
+        "query",
     )
 
     def __init__(
@@ -91,6 +93,7 @@ class RequestHead:
         authorization: bytes | None = None,
         credentials: int = -1,
         cookie: str | None = None,
+        query: bytes = b"",
         form: Mapping[str, Sequence[str]] | None = None,
         content_type: str = "",
         has_body: bool = False,
@@ -104,6 +107,7 @@ class RequestHead:
             (0 if authorization is None else 1) if credentials < 0 else credentials
         )
         self.cookie = cookie
+        self.query = query
         self.form = form
         self.content_type = content_type
         self.has_body = has_body

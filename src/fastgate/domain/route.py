@@ -1,6 +1,6 @@
 """Routes: which path is served by what, and what each route demands of a token.
 
-Owns:      Route and RouteTable.match.
+Owns:      Route, and the table that the gate matches paths against.
 Called by: hotpath.gate on every request; config.compile builds the table.
 """
 
@@ -85,40 +85,22 @@ class Route:
 
 
 class RouteTable:
-    """Longest prefix wins, on segment borders, case-sensitive.
+    """Longest prefix wins, on segment borders, case-sensitive; the gate matches.
 
     routes: In index order. A prefix "/orders/" serves "/orders" and all below it.
+    by_prefix: Routes by prefix without its last slash; "" is the root.
+    depth: Segments of the deepest prefix.
     Raises ValueError where two routes have the same prefix.
     """
 
-    __slots__ = ("_by_prefix", "_depth", "routes")
+    __slots__ = ("by_prefix", "depth", "routes")
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes = tuple(routes)
-        self._by_prefix: dict[str, Route] = {}
+        self.by_prefix: dict[str, Route] = {}
         for route in self.routes:
             key = route.prefix.rstrip("/")
-            if key in self._by_prefix:
+            if key in self.by_prefix:
                 raise ValueError(f"two routes match {route.prefix}")
-            self._by_prefix[key] = route
-        self._depth = max((key.count("/") for key in self._by_prefix), default=0)
-
-    def match(self, path: str) -> Route | None:
-        """Return the route of a canonical path, or None.
-
-        path: From `domain.target`, so it starts with "/" and holds no dot segment.
-        """
-        # Cut to the deepest prefix that any route has, then shorten segment by segment.
-        end = 0
-        for _ in range(self._depth + 1):
-            end = path.find("/", end + 1)
-            if end < 0:
-                end = len(path)
-                break
-        by_prefix = self._by_prefix
-        while end > 0:
-            route = by_prefix.get(path[:end])
-            if route is not None:
-                return route
-            end = path.rfind("/", 0, end)
-        return by_prefix.get("")
+            self.by_prefix[key] = route
+        self.depth = max((key.count("/") for key in self.by_prefix), default=0)

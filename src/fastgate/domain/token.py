@@ -141,6 +141,7 @@ class TokenFacts:
     audience, scope: Values of the token.
     region: Index in the region set, NO_REGION or UNKNOWN_REGION.
     revocation_keys: Concatenated 16-byte keys to look up on every request.
+    revocation_iat: iat for cut-offs; 0 for a token without, older than every one.
     revocation_kinds: Kind of each key, in the same order, for explanations.
     identity: Header pairs for the upstream, already encoded.
     weight_bytes: Rough size in memory, so that caches stay bounded.
@@ -155,6 +156,7 @@ class TokenFacts:
         "kid",
         "nbf",
         "region",
+        "revocation_iat",
         "revocation_keys",
         "revocation_kinds",
         "scope",
@@ -185,6 +187,7 @@ class TokenFacts:
         self.exp = exp
         self.nbf = nbf
         self.iat = iat
+        self.revocation_iat = max(iat, 0)
         self.audience = audience
         self.scope = scope
         self.region = region
