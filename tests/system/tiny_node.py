@@ -18,7 +18,12 @@ import time
 
 import structlog
 
-from fastgate.adapters.shared_memory import AGENT, SharedMemory, Views, worker_child
+from fastgate.adapters.shared_memory import (
+    AGENT_CHILD,
+    SharedMemory,
+    Views,
+    worker_child,
+)
 from fastgate.config.addresses import Address
 from fastgate.control.listeners import bind_listeners, close_listeners
 from fastgate.control.supervisor import Event, Role, Supervisor
@@ -136,7 +141,7 @@ def main() -> int:
         log=structlog.get_logger(),
         drain_s=settings.get("drain_s", 20.0),
         watchdog=lambda role: memory.last_beat_ns(
-            AGENT if role.name == "agent" else worker_child(role.slot)
+            AGENT_CHILD if role.name == "agent" else worker_child(role.slot)
         ),
         hang_limit_s=settings.get("hang_limit_s", 15.0),
         on_event=on_event,

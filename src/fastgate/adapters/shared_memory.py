@@ -29,9 +29,9 @@ from typing import Self
 
 from fastgate.errors import BugError, StartError
 
-__all__ = ["AGENT", "SharedMemory", "Views", "worker_child"]
+__all__ = ["AGENT_CHILD", "SharedMemory", "Views", "worker_child"]
 
-AGENT = 0  # child number of the agent; workers follow
+AGENT_CHILD = 0  # child number of the agent; workers follow
 
 _PAGE = mmap.PAGESIZE
 _WORD = struct.Struct("@Q")  # native: one aligned load or store, never torn
@@ -162,7 +162,7 @@ class SharedMemory:
             only for a process that plays several roles.
         Raises StartError where /proc is not there.
         """
-        return self._view(AGENT, private=True, keep=keep)
+        return self._view(AGENT_CHILD, private=True, keep=keep)
 
     def reader_view(self, slot: int, *, keep: bool = False) -> Views:
         """Map everything for the worker of `slot`. Once, in the forked worker.
@@ -175,7 +175,7 @@ class SharedMemory:
     def last_beat_ns(self, child: int) -> int:
         """Return what `child` last gave to `Views.beat`, 0 for never; supervisor only.
 
-        child: AGENT or worker_child(slot).
+        child: AGENT_CHILD or worker_child(slot).
         """
         board = self._segments["board"].fd
         return int(_WORD.unpack(os.pread(board, _WORD.size, _beat_at(child)))[0])
