@@ -17,6 +17,7 @@ __all__ = [
     "Level",
     "Path",
     "Problem",
+    "closest",
     "did_you_mean",
     "format_path",
     "format_problems",
@@ -71,11 +72,17 @@ def format_path(path: Iterable[str | int]) -> str:
     return out
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean "x"?` for a close known name, else nothing."""
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that may be meant, or None."""
     lowered = {candidate.lower(): candidate for candidate in known}
     close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
-    return f'; did you mean "{lowered[close[0]]}"?' if close else ""
+    return lowered[close[0]] if close else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean "x"?` for a close known name, else nothing."""
+    meant = closest(name, known)
+    return "" if meant is None else f'; did you mean "{meant}"?'
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from fastgate.config.model import Config
-from fastgate.config.problems import Path, did_you_mean
+from fastgate.config.problems import Path, closest, did_you_mean
 from fastgate.config.shape import keys_at, word_at
 from fastgate.config.values import shown
 
@@ -52,7 +52,8 @@ class Salvage:
     """What is left of refused data, so that its meaning can be checked too.
 
     config: The models without the refused values.
-    dropped: Paths that were left out because they are wrong or incomplete.
+    dropped: Paths that were left out because they are wrong or incomplete, and those
+        that a mistyped key probably means.
     kept: Path of a list, in the salvaged data → original index of each item.
     """
 
@@ -135,16 +136,19 @@ def salvage(data: Mapping[str, Any]) -> Salvage | None:
     """Return what stands without the refused values; None where nothing does."""
     dropped: set[Path] = set()
     unknown: set[Path] = set()
+    meant: set[Path] = set()
     for _ in range(_MAX_ROUNDS):
         kept: dict[Path, tuple[int, ...]] = {}
         pruned = _prune(data, (), (), dropped | unknown, kept)
         config, errors = validate(pruned)
         if config is not None:
-            return Salvage(config, frozenset(dropped), kept)
+            return Salvage(config, frozenset(dropped | meant), kept)
         for error in errors:
             path = _original(error.path, kept)
             if error.kind == "extra_forbidden":
                 unknown.add(path)
+                near = closest(str(path[-1]), keys_at(path[:-1]))
+                meant |= {(*path[:-1], near)} if near else set()
             elif error.kind == "missing":
                 dropped.add(path[:-1])
             else:
