@@ -7,6 +7,7 @@ value (`domain.verdict.Decision`).
 from typing import ClassVar
 
 __all__ = [
+    "BadAnswerError",
     "BugError",
     "CallerError",
     "ConfigError",
@@ -67,6 +68,13 @@ class ControlError(FastgateError):
 
     code = "control"
     retryable = True
+
+
+class BadAnswerError(ControlError):
+    """A party of the control plane answered, but with something unusable: 502."""
+
+    code = "bad_answer"
+    retryable = False
 
 
 class BugError(FastgateError):

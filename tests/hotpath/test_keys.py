@@ -122,9 +122,9 @@ def _public_key_spellings(pair):
     yield public.public_bytes(encoding.PEM, form.SubjectPublicKeyInfo)
     yield public.public_bytes(encoding.DER, form.SubjectPublicKeyInfo)
     yield public.public_bytes(encoding.OpenSSH, form.OpenSSH)
-    if pair.public["kty"] == "EC":
+    if pair.jwk()["kty"] == "EC":
         yield public.public_bytes(encoding.X962, form.UncompressedPoint)
-    yield repr(pair.public).encode()
+    yield repr(pair.jwk()).encode()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ Source:    RFC 8259; RFC 7517 section 4 and RFC 7515 section 4 (unique member na
 """
 
 import json
+from typing import TypeGuard
 
 import orjson
 
@@ -39,7 +40,7 @@ def read_object(body: bytes) -> dict[str, object]:
     return value
 
 
-def is_int(value: object, *, least: int = 0) -> bool:
+def is_int(value: object, *, least: int = 0) -> TypeGuard[int]:
     """Tell whether `value` is an exact integer from `least` to 2^53 - 1, no boolean."""
     return type(value) is int and least <= value <= _MAX_EXACT
 

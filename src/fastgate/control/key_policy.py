@@ -19,7 +19,7 @@ from fastgate.control.jwks import KeySet, KeySetError, read_key_set
 from fastgate.domain.jwk import PublicJwk
 from fastgate.ports import Fetched
 
-__all__ = ["COOL_DOWN_S", "Job", "KeyPolicy", "KeySource"]
+__all__ = ["ALARMS", "COOL_DOWN_S", "Job", "KeyPolicy", "KeySource"]
 
 # Source: PROTOCOLS.md section 2.
 LEAST_LIFE_S, MOST_LIFE_S = 300.0, 1800.0
@@ -39,6 +39,17 @@ EMPTY_KEPT_S = 600.0
 RETRY_S, MOST_RETRY_S = 30.0, 60.0
 BARE_RETRY_S, MOST_BARE_RETRY_S = 1.0, 30.0
 METADATA_LIFE_S, MOST_METADATA_LIFE_S = 3600.0, 86_400.0
+
+# What can hold of an issuer, by its alias.
+ALARMS = frozenset(
+    {
+        "discovery_unavailable",
+        "jwks_empty",
+        "jwks_keys_refused",
+        "jwks_keys_unusable",
+        "jwks_unavailable",
+    }
+)
 
 _ETAG = re.compile(r'(?:W/)?"[!#-~]{0,254}"', re.ASCII)
 _ACCEPT = "application/jwk-set+json, application/json"
@@ -152,6 +163,13 @@ class KeyPolicy:
             "discovery_unavailable": self._metadata_error is not None,
         }
         return frozenset(name for name, holds in raised.items() if holds)
+
+    def listed(self) -> list[PublicJwk]:
+        """Return the held keys that the newest successful fetch listed.
+
+        Only these are saved: a restart must not lengthen the life of the others.
+        """
+        return [key.jwk for key in self.held if key.last_seen_s == self.fetched_s]
 
     @property
     def metadata_error(self) -> str | None:
