@@ -4,7 +4,7 @@ Owns:      shapes only; every port has a fake in tests/fakes.py written with it.
 Called by: hotpath and control use them, wiring hands the implementations in.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -200,11 +200,23 @@ class Exchange(Protocol):
     headers: Sequence[tuple[bytes, bytes]]
     peer: str  # address without port; "" on a Unix socket
     lane: str
-    bytes_in: int
+    bytes_in: int  # of body, as are bytes_out
     bytes_out: int
-    begun: bool  # a byte of the final answer has left
-    body_ended: bool
-    draining: bool  # this is to be the last answer of the connection
+
+    @property
+    def begun(self) -> bool:
+        """A byte of the final answer has left."""
+        ...
+
+    @property
+    def body_ended(self) -> bool:
+        """The body was read to its end."""
+        ...
+
+    @property
+    def draining(self) -> bool:
+        """This is to be the last answer of the connection."""
+        ...
 
     def take(self) -> bytes:
         """Return the body bytes that are here already; raises CallerError."""
@@ -245,7 +257,8 @@ class Exchange(Protocol):
         ...
 
 
-class Answer(Protocol):
+@dataclass(frozen=True, slots=True)
+class Answer:
     """The head of an upstream's final answer; checked for syntax and framing.
 
     length: Bytes of body it announces; -1 where it does not say.
@@ -263,8 +276,15 @@ class UpstreamLink(Protocol):
     ends with release or abort, whatever happened.
     """
 
-    reused: bool  # it has served an exchange before
-    heard: bool  # a byte of the answer to this exchange has come
+    @property
+    def reused(self) -> bool:
+        """It has served an exchange before."""
+        ...
+
+    @property
+    def heard(self) -> bool:
+        """A byte of the answer to this exchange has come."""
+        ...
 
     def expect(self, method: str, *, upgrade: bool) -> None:
         """Prepare for the answer to a request that is about to be sent."""
@@ -381,7 +401,7 @@ class Bus(Protocol):
         """Return the state of a stream, asked of whoever leads it."""
         ...
 
-    def replay(self, origin: str, after: int, to: int) -> AsyncIterator[Stored]:
+    def replay(self, origin: str, after: int, to: int) -> AsyncGenerator[Stored, None]:
         """Yield every message stored in (after, to], in order; ends past `to`.
 
         Raises ControlError rather than skip a message that the stream still has.

@@ -1,0 +1,1 @@
+"""Upstream connections over aiohttp's client protocol; `pool` lends them."""

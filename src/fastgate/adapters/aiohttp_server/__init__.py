@@ -1,0 +1,1 @@
+"""General lane: aiohttp's server protocol in front of the relay; `lane` starts it."""

@@ -1,0 +1,105 @@
+"""Lane: accepts connections on a worker's socket, and lets them end.
+
+Owns:      the set of open client connections of one worker.
+Called by: wiring starts and drains it; each request goes to ports.ExchangeHandler.
+Source:    THREATS section 4 (cap on connections), F25 (drain).
+"""
+
+import asyncio
+import socket
+from typing import Any
+
+import aiohttp.http_parser
+from aiohttp import web_protocol, web_server
+from aiohttp.streams import StreamReader
+
+from fastgate.adapters.aiohttp_server.connection import Connection
+from fastgate.adapters.aiohttp_server.exchange import LaneExchange
+from fastgate.domain.snapshot import SnapshotCell
+from fastgate.errors import StartError
+from fastgate.ports import ExchangeHandler
+
+__all__ = ["GeneralLane"]
+
+
+class GeneralLane(web_server.Server):
+    """The general lane of one worker; make it on the running loop.
+
+    handler: The relay. cell: Limits and timers of new connections.
+    Raises StartError where aiohttp has no C parser: its slow one would miss every
+    budget and is not what was tested.
+    """
+
+    def __init__(self, handler: ExchangeHandler, cell: SnapshotCell) -> None:
+        parser = aiohttp.http_parser.HttpRequestParser
+        if parser.__module__ != "aiohttp._http_parser":
+            raise StartError(
+                "aiohttp has no C parser: unset AIOHTTP_NO_EXTENSIONS, or install "
+                "aiohttp from a wheel for this interpreter"
+            )
+        self.loop = asyncio.get_running_loop()
+        super().__init__(self._serve, handler_cancellation=True, loop=self.loop)  # type: ignore[arg-type]
+        self.handler = handler
+        self.draining = False
+        self.live: set[Connection] = set()
+        self._cell = cell
+        self._listener: asyncio.Server | None = None
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    async def start(self, sock: socket.socket) -> None:
+        """Accept on a bound socket, which stays the caller's to keep open elsewhere."""
+        self._listener = await self.loop.create_server(
+            self, sock=sock, backlog=socket.SOMAXCONN
+        )
+
+    async def drain(self, timeout_s: float) -> None:
+        """Accept no more, finish what was begun, then cut what is left.
+
+        timeout_s: For requests in flight; idle connections are closed at once.
+        """
+        self.draining = True
+        if self._listener is not None:
+            self._listener.close()
+        for connection in list(self.live):
+            connection.close_if_idle()
+        if self.live:
+            self._empty.clear()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._empty.wait()
+            except TimeoutError:
+                for connection in list(self.live):
+                    connection.cut(reset=True)
+
+    def admit(self, connection: Connection, limit: int) -> bool:
+        """Take a connection in; False where it is one too many."""
+        if len(self.live) >= limit:
+            return False
+        self.live.add(connection)
+        return True
+
+    def lost(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self.live.discard(connection)
+        if not self.live:
+            self._empty.set()
+
+    def __call__(self) -> web_protocol.RequestHandler:
+        """Make the protocol of a connection, with the limits of this moment."""
+        return Connection(self, self, self._cell.current)
+
+    async def _serve(self, exchange: LaneExchange) -> LaneExchange:
+        await self.handler.handle(exchange)
+        return exchange
+
+    def _make_request(  # type: ignore[override]
+        self,
+        message: Any,
+        payload: StreamReader,
+        protocol: Connection,
+        writer: object,
+        task: "asyncio.Task[None]",
+    ) -> LaneExchange:
+        del writer  # bytes go to the transport as they are
+        return LaneExchange(message, payload, protocol, task)
