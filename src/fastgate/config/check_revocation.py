@@ -14,7 +14,6 @@ from fastgate.config.findings import (
     duplicates,
     error,
     info,
-    not_one_of,
     warn,
 )
 from fastgate.config.model import Config
@@ -41,7 +40,7 @@ def check_revocation(config: Config) -> Iterator[Finding]:
         yield from _check_local(config)
         return
     yield from _check_origins(config)
-    yield from _check_nats(config)
+    yield from _check_nats(config.revocation)
     yield from _check_stream(config)
     limit = format_duration(rules.global_max_staleness)
     message = f"bound {limit} for revoked clients, keys and issuers of other origins"
@@ -87,8 +86,8 @@ def _check_origins(config: Config) -> Iterator[Finding]:
         yield error(path, message, ("regions", "names"))
 
 
-def _check_nats(config: Config) -> Iterator[Finding]:
-    nats, bus = config.revocation.nats, config.revocation.bus
+def _check_nats(rules: Revocation) -> Iterator[Finding]:
+    nats, bus = rules.nats, rules.bus
     if (nats.user is None) != (nats.password is None):
         given = "user" if nats.user else "password"
         message = "needs the other one of user and password"
@@ -99,11 +98,6 @@ def _check_nats(config: Config) -> Iterator[Finding]:
     if bus.startswith("nats:") and not is_loopback(bus):
         message = "is not encrypted; use tls://HOST:PORT off this host"
         yield warn((*_HERE, "bus"), message)
-    for origin in nats.domains:
-        if origin not in config.origins:
-            message = not_one_of(origin, config.origins)
-            because = (("regions", "names"), (*_HERE, "origins"))
-            yield error((*_NATS, "domains", origin), message, *because, at_key=True)
 
 
 def _check_stream(config: Config) -> Iterator[Finding]:

@@ -29,12 +29,6 @@ class Nats(Model):
     )
     user: VisibleText | None = Field(default=None, description="User, with `password`.")
     password: Secret | None = Field(default=None, description="Use `${file:PATH}`.")
-    domains: dict[RegionName, VisibleText] = Field(
-        default_factory=dict,
-        description=(
-            "JetStream domain of each origin, where it is not named like the region."
-        ),
-    )
     replicas: Annotated[Count, Within(1, 5)] = Field(
         default=1, description="Replicas of a stream that this gateway makes."
     )

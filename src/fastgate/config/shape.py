@@ -135,4 +135,18 @@ def word_at(path: Path) -> str | None:
 
 def is_secret(path: Path) -> bool:
     """Tell whether the value at `path` must not be shown."""
+    if not path or path[-1] not in _secret_names():
+        return False
     return any(node.get("writeOnly") is True for node in _at(path))
+
+
+@functools.cache
+def _secret_names() -> frozenset[str | int]:
+    # Asked of every text of a file, so the walk is kept for the few that may be one.
+    sections = [schema(), *schema()["$defs"].values()]
+    return frozenset(
+        key
+        for section in sections
+        for key, value in section.get("properties", {}).items()
+        if '"writeOnly"' in json.dumps(value)
+    )

@@ -77,10 +77,10 @@ def validate(data: Mapping[str, Any]) -> tuple[Config | None, list[SchemaError]]
 def _errors(error: ValidationError) -> Iterator[SchemaError]:
     details = error.errors(include_url=False)
     paths = [_path(detail) for detail in details]
+    parents = {path[:depth] for path in paths for depth in range(len(path))}
     for detail, path in zip(details, paths, strict=True):
-        deeper = any(len(p) > len(path) and p[: len(path)] == path for p in paths)
         # A list whose only item is wrong is not "too short" as well.
-        if deeper and detail["type"] == "too_short":
+        if path in parents and detail["type"] == "too_short":
             continue
         yield SchemaError(path, detail["type"], _message(detail, path))
 
