@@ -124,12 +124,14 @@ class RevocationWriter:
         slots: Buffer,
         *,
         origins: int,
+        now_s: int,
         free: Callable[[int, int, int], object] | None = None,
     ) -> None:
         """Make the index in zeroed memory, or take it over from a writer that is gone.
 
         slots: The page of worker slots; read only.
         origins: How many rows of the board are in use, see `set_origins`.
+        now_s: Wall clock, as for `maintain`.
         free: Called with (0 or 1, offset, bytes) to make that part of that arena read
             as zeros (punch a hole); where it raises OSError or does nothing, the arena
             is wiped by hand, and keeps its pages.
@@ -139,7 +141,7 @@ class RevocationWriter:
     def insert(self, key: bytes, cutoff: int, expiry: int) -> int:
         """Add an entry, or merge it into the key's own: the later cutoff and expiry.
 
-        An entry that was over when `maintain` was last called counts as absent.
+        An entry that was over at the last `now_s` told counts as absent.
         cutoff, expiry: Seconds since 1970, 32 bits.
         Returns INSERTED, MERGED, FULL or OVER. When it returns, every reader finds it.
         Raises ValueError, OverflowError.

@@ -194,7 +194,8 @@ cdef class RevocationWriter:
     cdef int64_t census_s            # when the next count of the expired begins
     cdef uint64_t refused
 
-    def __cinit__(self, control, arena0, arena1, slots, *, origins, free=None):
+    def __cinit__(self, control, arena0, arena1, slots, *, origins, int64_t now_s,
+                  free=None):
         cdef Pinned memory = Pinned(control, True, CONTROL_SIZE, "control")
         cdef Pinned first = Pinned(arena0, True, extent(MIN_BUCKETS), "arena0")
         cdef Pinned second = Pinned(arena1, True, extent(MIN_BUCKETS), "arena1")
@@ -203,6 +204,7 @@ cdef class RevocationWriter:
         cdef uint64_t seeds[2]
         self.pins = (memory, first, second, page)
         self.free = free
+        self.index.now_s = max(now_s, 0)
         self.workers = <const uint64_t*> page.view.buf
         self.index.control = <uint64_t*> memory.view.buf
         first.lend(&self.index.arenas[0])
