@@ -68,7 +68,6 @@ cdef struct Entry:
     uint64_t word                # the first eight octets of the name
     uint64_t required            # its bit in Found.required; 0: not required
     const uint8_t* name
-    uint32_t hash
     uint32_t size
     int8_t slot
     int8_t region                # slot of this rank, or SLOT_NONE
@@ -79,6 +78,7 @@ cdef struct Entry:
     uint8_t fault                # the code when the value has another shape
 
 cdef struct Table:
+    uint64_t multiplier          # odd and random: nobody outside can make names collide
     Entry entries[128]
     uint8_t slots[256]           # entry number plus one; 0: free
     int count
@@ -92,22 +92,21 @@ cdef inline void reset(Found* found) noexcept nogil:
     found.active = -1
 
 
-cdef inline uint32_t hash_name(
-        const uint8_t* name, uint32_t size, uint64_t* first) noexcept nogil:
+cdef inline uint32_t hash_name(uint64_t multiplier, const uint8_t* name, uint32_t size,
+                               uint64_t* first) noexcept nogil:
     # Also gives the first eight octets, zero-filled. Reads up to eight octets past the name.
-    # Unkeyed: a collision costs one comparison, and an object has at most 256 members.
     cdef uint64_t word = load(name), hashed
     if size < 8:
         word &= (<uint64_t> 1 << (8 * size)) - 1
     first[0] = word
-    hashed = (word ^ size) * <uint64_t> 0x9E3779B97F4A7C15
+    hashed = (word ^ size) * multiplier
     while size > 8:
         name += 8
         size -= 8
         word = load(name)
         if size < 8:
             word &= (<uint64_t> 1 << (8 * size)) - 1
-        hashed = (hashed ^ (hashed >> 32) ^ word) * <uint64_t> 0x9E3779B97F4A7C15
+        hashed = (hashed ^ (hashed >> 32) ^ word) * multiplier
     return <uint32_t> (hashed >> 32)
 
 
@@ -132,7 +131,7 @@ cdef inline Entry* add(Table* table, int node, const uint8_t* name, uint32_t siz
     # The entry of this name, made when new; NULL when the table is full. The name must
     # outlive the table and have eight octets behind it.
     cdef uint64_t word
-    cdef uint32_t hashed = hash_name(name, size, &word)
+    cdef uint32_t hashed = hash_name(table.multiplier, name, size, &word)
     cdef Entry* entry = find(table, node, name, size, hashed, word)
     cdef uint32_t at = home(hashed, node)
     if entry != NULL:
@@ -144,7 +143,6 @@ cdef inline Entry* add(Table* table, int node, const uint8_t* name, uint32_t siz
     entry = &table.entries[table.count]
     memset(entry, 0, sizeof(Entry))
     entry.word = word
-    entry.hash = hashed
     entry.name = name
     entry.size = size
     entry.node = <uint8_t> node
