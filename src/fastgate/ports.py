@@ -373,6 +373,8 @@ class BusListener(Protocol):
 class Bus(Protocol):
     """One stream per origin; every wait is bounded, every fault a ControlError."""
 
+    name: str
+
     async def start(self, listener: BusListener) -> None:
         """Connect in the background and return at once; heal without being asked."""
         ...

@@ -21,6 +21,7 @@ from fastgate.domain.marker import (
 )
 
 BOOT = "00112233445566aa"
+P = "gw-eu-1.01234567"
 NONCE = "8899aabbccddeeff"
 
 
@@ -65,10 +66,11 @@ def test_marker_is_refused_by_its_writer_when_too_large():
         {"as_of": True},
         {"wall": "1"},
         {"marks": []},
-        {"marks": {"p": {"last": 1}}},
-        {"marks": {"p": {"last": -1, "digest": "00" * 16}}},
-        {"marks": {"p": {"last": 1, "digest": "00" * 15}}},
-        {"marks": {str(i): {"last": 1, "digest": "00" * 16} for i in range(201)}},
+        {"marks": {"p": {"last": 1, "digest": "00" * 16}}},
+        {"marks": {P: {"last": 1}}},
+        {"marks": {P: {"last": -1, "digest": "00" * 16}}},
+        {"marks": {P: {"last": 1, "digest": "00" * 15}}},
+        {"marks": {f"{P}{i}": {"last": 1, "digest": "00" * 16} for i in range(201)}},
         {"echo": {str(i): NONCE for i in range(401)}},
         {"roster": ["a b"]},
         {"max_token_lifetime": None},

@@ -5,7 +5,7 @@ Called by: control.feed through ports.Bus, on a host without any other bus.
 Source:    REVOCATION.md sections 1 and 5: the promise holds on one host only.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from fastgate.domain.event import Batch, encode_batch
 from fastgate.domain.stream import Kept, Stored, StreamState
@@ -66,7 +66,9 @@ class LocalBus:
             last = stored.position
         return StreamState(incarnation="journal", last=last, fill=0.0)
 
-    async def replay(self, origin: str, after: int, to: int) -> AsyncIterator[Stored]:
+    async def replay(
+        self, origin: str, after: int, to: int
+    ) -> AsyncGenerator[Stored, None]:
         """Yield what is committed in (after, to], one event a message."""
         if origin != self._region:
             raise ControlError(f"no stream of {origin} on this host")

@@ -1,0 +1,184 @@
+"""Entries: from what somebody asks to the receipt that says what became of it.
+
+Owns:      the wait for an answer; the hashers by issuer.
+Called by: control.feed, once per entry.
+Source:    REVOCATION.md sections 1 (201 and 202) and 2 (whose event it is).
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastgate.control.feed_settings import FeedSettings
+from fastgate.control.handover import Handover
+from fastgate.control.journal import Publisher, Waiting
+from fastgate.control.receipts import Receipts, RegionReceipt, Watch
+from fastgate.domain.entry import Entry, EntryError, make_event
+from fastgate.domain.event import key_id
+from fastgate.domain.marker import Taken
+from fastgate.domain.revocation import KeyHasher
+from fastgate.ports import Clock
+
+__all__ = ["Entries", "Receipt"]
+
+# Reason: issuers are configured, so there are few; a bound all the same.
+_MAX_HASHERS = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of an entry.
+
+    origin: Whose event it is. seq: Its number there, None while that is not known.
+    published: The home's stream has it: 201; else 202.
+    complete: Everything that was waited for has happened.
+    regions: By region, how many nodes enforce it and after how many milliseconds.
+    """
+
+    id: str
+    origin: str
+    seq: int | None
+    published: bool
+    complete: bool
+    regions: dict[str, RegionReceipt]
+
+
+class Entries:
+    """Makes events of entries and waits for what must happen to them.
+
+    report: Asks for this node's own report at once, so that its region is counted.
+    """
+
+    def __init__(
+        self,
+        *,
+        region: str,
+        node: str,
+        origins: tuple[str, ...],
+        standalone: bool,
+        publisher: Publisher,
+        handover: Handover,
+        receipts: Receipts,
+        clock: Clock,
+        settings: FeedSettings,
+        report: Callable[[], None],
+    ) -> None:
+        self._region = region
+        self._node = node
+        self._origins = origins
+        self._standalone = standalone
+        self._publisher = publisher
+        self._handover = handover
+        self._receipts = receipts
+        self._clock = clock
+        self._settings = settings
+        self._report = report
+        self._key_id = key_id(settings.hash_key)
+        self._hashers: dict[str, KeyHasher] = {}
+
+    async def enter(self, entry: Entry, *, everywhere: bool) -> Receipt:
+        """Revoke: journal and own index first, then the stream, then the answer.
+
+        everywhere: Wait for every region, for a bounded time.
+        Raises EntryError for what cannot be asked, ControlError where the journal
+        refused it; then nothing was revoked.
+        """
+        began_ns = self._clock.boot_ns()
+        origin, hand = self._home(entry)
+        event = make_event(
+            entry,
+            id_=secrets.token_hex(16),
+            key=self._key(entry),
+            key_id=self._key_id,
+            origin=origin,
+            hand=hand,
+            now=self._clock.wall_s(),
+            lifetimes=self._settings.lifetimes,
+        )
+        regions = () if self._standalone else self._origins
+        watch = self._receipts.watch({}, regions, began_ns)
+        try:
+            waiting = await self._publisher.enter(event, ack=everywhere)
+            now_ns = self._clock.boot_ns()
+            self._receipts.enforced(watch, self._region, self._node, now_ns)
+            homes = [self._handover.offer(waiting.kept.event, home) for home in hand]
+            return await self._answer(waiting, homes, watch, everywhere=everywhere)
+        finally:
+            self._receipts.forget(watch)
+
+    def _home(self, entry: Entry) -> tuple[str, tuple[str, ...]]:
+        home = entry.home
+        if entry.kind.everybody:
+            settings = self._settings
+            home = settings.issuer_homes.get(entry.issuer, settings.default_origin)
+        if home is not None and home not in self._origins:
+            raise EntryError("home", "not a region that publishes")
+        if self._standalone:
+            return home or self._region, ()
+        if home is None:
+            others = tuple(o for o in self._origins if o != self._region)
+            return self._region, others
+        return home, () if home == self._region else (home,)
+
+    def _key(self, entry: Entry) -> bytes:
+        hasher = self._hashers.get(entry.issuer)
+        if hasher is None:
+            if len(self._hashers) >= _MAX_HASHERS:
+                self._hashers.clear()
+            hasher = KeyHasher(self._settings.hash_key, entry.issuer)
+            self._hashers[entry.issuer] = hasher
+        return hasher.key(entry.kind, entry.value or entry.issuer)
+
+    async def _answer(
+        self,
+        waiting: Waiting,
+        homes: list[asyncio.Future[Taken]],
+        watch: Watch,
+        *,
+        everywhere: bool,
+    ) -> Receipt:
+        settings = self._settings
+        limit_s = settings.regions_wait_s if everywhere else settings.publish_wait_s
+        event = waiting.kept.event
+        published = False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                # Others wait for these futures too: a time-out ends this wait only.
+                if event.origin == self._region or self._standalone:
+                    await asyncio.shield(waiting.done)
+                for home in homes:
+                    await asyncio.shield(home)
+                published = True
+                if everywhere and not self._standalone:
+                    await asyncio.shield(waiting.done)
+                    self._want(watch, waiting, homes)
+                    self._report()
+                    await watch.everywhere.wait()
+        self._want(watch, waiting, homes)
+        seq = event.seq if event.origin == self._region or self._standalone else None
+        if seq is None and homes and homes[0].done():
+            seq = homes[0].result().seq
+        done = not everywhere or self._standalone or watch.everywhere.is_set()
+        return Receipt(
+            id=event.id,
+            origin=event.origin,
+            seq=seq,
+            published=published,
+            complete=published and done,
+            regions=watch.receipt(),
+        )
+
+    def _want(
+        self,
+        watch: Watch,
+        waiting: Waiting,
+        homes: list[asyncio.Future[Taken]],
+    ) -> None:
+        now_ns = self._clock.boot_ns()
+        self._receipts.want(watch, self._region, waiting.position, now_ns)
+        for home in homes:
+            if home.done():
+                taken = home.result()
+                self._receipts.want(watch, taken.origin, taken.position, now_ns)

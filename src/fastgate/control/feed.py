@@ -1,0 +1,366 @@
+"""Feed: what of each origin's revocations this node has, how old that is, and our own.
+
+Owns:      one tracker per origin, the publisher, the handover, the receipts; the tasks.
+Called by: the agent process, one object per node; the admin API calls `enter`.
+Source:    REVOCATION.md. Nothing that arrives can crash it: what cannot be read is
+           counted, what goes wrong in a task is logged and the task begins again.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastgate.control import feed_status
+from fastgate.control.entries import Entries, Receipt
+from fastgate.control.feed_settings import FeedSettings
+from fastgate.control.handover import Handover
+from fastgate.control.journal import Publisher
+from fastgate.control.markers import MARKER_TTL_S, MarkerWriter
+from fastgate.control.origin import OriginTracker
+from fastgate.control.origin_reader import OriginReader
+from fastgate.control.receipts import Receipts
+from fastgate.domain.entry import Entry
+from fastgate.domain.event import Batch, Event
+from fastgate.domain.frame import NAME, FrameError
+from fastgate.domain.freshness import NonceLog
+from fastgate.domain.marker import Report, decode_report, encode_report
+from fastgate.domain.stream import Stored
+from fastgate.errors import ConfigError, ControlError
+from fastgate.ports import Bus, Clock, Journal, RevocationWriter
+
+__all__ = ["Feed", "Receipt"]
+
+_log = logging.getLogger(__name__)
+
+_INDEX_FULL = 3  # RevocationWriter.insert
+# Reason: REVOCATION.md section 5: ordinary events stop at 90 % of the stream.
+_FULL_AT = 0.9
+_HOUSE_NS = 10_000_000_000
+_RESTART_S = 1.0
+# Reason: an urgent burst must not become a burst of reports from every node.
+_REPORT_GAP_S = 0.02
+
+
+class Feed:
+    """The revocation feed of one node.
+
+    region, node: This gateway; both at most 64 of [A-Za-z0-9_-].
+    origins: Regions that publish; the index in it is the index on the board.
+    standalone: The node stands in as origin for every region (bus `local`).
+    alarms: Called with name, dependency and whether it is on, at every change.
+    """
+
+    def __init__(
+        self,
+        *,
+        region: str,
+        node: str,
+        origins: tuple[str, ...],
+        standalone: bool,
+        journal: Journal,
+        bus: Bus,
+        writer: RevocationWriter,
+        clock: Clock,
+        settings: FeedSettings,
+        alarms: Callable[[str, str, bool], None],
+    ) -> None:
+        for name in (region, node, *origins):
+            if not NAME.fullmatch(name):
+                raise ConfigError(f"{name!r}: use [A-Za-z0-9_-], at most 64")
+        if region not in origins and not standalone:
+            raise ConfigError(
+                f"revocation.origins lacks this gateway's region {region}"
+            )
+        self.region = region
+        self.node = node
+        self.origins = origins
+        self.standalone = standalone
+        self.settings = settings
+        self.clock = clock
+        self.bus = bus
+        self.bus_up = False
+        self.rejected = 0
+        self.alarms_on: set[tuple[str, str]] = set()
+        self._alarms = alarms
+        self._writer = writer
+        self._nonces = NonceLog()
+        self._nonce = secrets.token_hex(8)
+        self._reported_ns = -(10**18)
+        self._report_now = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.receipts = Receipts()
+        self.publisher = Publisher(
+            origin=region,
+            journal=journal,
+            bus=bus,
+            clock=clock,
+            insert=self._insert,
+            acked=self._acked,
+            alarm=self.alarm,
+        )
+        self.handover = Handover(
+            region=region,
+            bus=bus,
+            journal=journal,
+            publisher=self.publisher,
+            clock=clock,
+            known_keys=settings.known_keys,
+            alarm=self.alarm,
+        )
+        self.trackers: dict[str, OriginTracker] = {}
+        self.readers: dict[str, OriginReader] = {}
+        for index, origin in enumerate(() if standalone else origins):
+            self._add_origin(index, origin)
+        self._markers = MarkerWriter(
+            region=region,
+            node=node,
+            boot=secrets.token_hex(8),
+            clock=clock,
+            receipts=self.receipts,
+            max_token_lifetime_s=settings.lifetimes.max_token_s,
+        )
+
+        self._entries = Entries(
+            region=region,
+            node=node,
+            origins=origins,
+            standalone=standalone,
+            publisher=self.publisher,
+            handover=self.handover,
+            receipts=self.receipts,
+            clock=clock,
+            settings=settings,
+            report=self._report_now.set,
+        )
+
+    def _add_origin(self, index: int, origin: str) -> None:
+        tracker = self.trackers[origin] = OriginTracker(
+            origin,
+            me=f"{self.region}/{self.node}",
+            nonces=self._nonces,
+            known_keys=self.settings.known_keys,
+            apply=self._apply,
+            prove=lambda boot_ns: self._writer.set_evidence(index, boot_ns),
+        )
+        self.readers[origin] = OriginReader(
+            tracker,
+            bus=self.bus,
+            clock=self.clock,
+            own=self.publisher if origin == self.region else None,
+            alarm=self.alarm,
+        )
+
+    # Life.
+
+    async def start(self) -> None:
+        """Open the journal, apply what it has, and begin; never waits for the bus.
+
+        Raises StartError where the journal cannot be opened.
+        """
+        await self.publisher.open()
+        await self.handover.resume()
+        self._supervise("publish", self.publisher.run)
+        self._supervise("house", self._keep_house)
+        if self.standalone:
+            self.publisher.verified()
+        else:
+            self._supervise("handover", self.handover.run)
+            self._supervise("report", self._report)
+            self._supervise("marker", self._mark)
+            for origin, reader in self.readers.items():
+                self._supervise(f"read-{origin}", reader.run)
+        await self.bus.start(self)
+
+    async def stop(self) -> None:
+        """Stop every task and close the journal; pending events stay in it."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.bus.stop()
+        await self.publisher.close()
+
+    def _supervise(
+        self, name: str, run: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        async def again() -> None:
+            while True:
+                try:
+                    await run()
+                except Exception:  # noqa: BLE001
+                    # The last border of a task: log, and begin again; state is kept,
+                    # and a view that is not proven anew grows old by itself.
+                    _log.exception("feed task %s failed", name)
+                    self.alarm("feed_task", name, True)
+                await asyncio.sleep(_RESTART_S)
+
+        self._tasks.append(asyncio.create_task(again(), name=f"feed-{name}"))
+
+    def alarm(self, name: str, dependency: str, on: bool) -> None:
+        """Pass an alarm on where it changes."""
+        key = (name, dependency)
+        if on == (key in self.alarms_on):
+            return
+        self.alarms_on.symmetric_difference_update({key})
+        self._alarms(name, dependency, on)
+
+    # What the bus tells (ports.BusListener).
+
+    def live(self, stored: Stored) -> None:
+        """Take a message of the live path."""
+        tracker = self.trackers.get(stored.origin)
+        if tracker is None:
+            return
+        now_ns = self.clock.boot_ns()
+        try:
+            tracker.live(stored, now_ns)
+        except Exception:  # noqa: BLE001
+            # The border towards the bus: whatever a frame did, it is read again.
+            _log.exception("a message of %s failed", stored.origin)
+            tracker.spoil(now_ns)
+
+    def reported(self, payload: bytes) -> None:
+        """Take a node's report."""
+        try:
+            self.receipts.reported(decode_report(payload), self.clock.boot_ns())
+        except FrameError:
+            self.rejected += 1
+
+    def connected(self, up: bool) -> None:
+        """Note whether the bus can be reached."""
+        self.bus_up = up
+        self.alarm("bus", "bus", not up)
+        if up:
+            self.publisher.retry()
+            for reader in self.readers.values():
+                reader.poke()
+
+    async def handed(self, payload: bytes) -> bytes:
+        """Take an event whose home is here. Raises ControlError."""
+        return await self.handover.take(payload)
+
+    # The index.
+
+    def _insert(self, event: Event) -> bool:
+        if event.kind is None:
+            return True
+        done = self._writer.insert(event.key, event.cutoff, event.expires)
+        self.alarm("index_full", "index", done == _INDEX_FULL)
+        if event.urgent:
+            self._writer.bump_urgent()
+        return done != _INDEX_FULL
+
+    def _apply(self, batch: Batch, position: int) -> bool:
+        # A full index refuses some; the others go in all the same.
+        fits = sum(map(self._insert, batch.events)) == len(batch.events)
+        self.publisher.seen(batch, position)
+        # Whose stream it was read from is the batch's origin: the tracker checked that.
+        self.handover.seen(batch.origin, batch, position)
+        if batch.ack:
+            self._report_now.set()
+        return fits
+
+    def _acked(self, batch: Batch, position: int) -> None:
+        tracker = self.trackers.get(self.region)
+        if tracker is not None:
+            tracker.acked(batch, position)
+
+    # Entering, and what is told.
+
+    async def enter(self, entry: Entry, *, wait: str = "local") -> Receipt:
+        """Revoke: journal and own index first, then the stream, then the answer.
+
+        wait: `local`, or `regions` to wait up to 10 s for every region.
+        Raises EntryError for what cannot be asked, ControlError where the journal or a
+        full stream refused it; then nothing was revoked.
+        """
+        reader = self.readers.get(self.region)
+        if reader is not None and reader.fill > _FULL_AT and not entry.urgent:
+            raise ControlError("the stream is nearly full: only urgent events")
+        return await self._entries.enter(entry, everywhere=wait == "regions")
+
+    def status(self) -> dict[str, Any]:
+        """Return what `/v1/status`, `fastgate status` and the metrics show."""
+        return feed_status.status(self)
+
+    def ready(self) -> tuple[bool, list[dict[str, Any]]]:
+        """Tell whether every origin was complete as of a marker of this run.
+
+        Returns the verdict and a line per origin with what it waits for.
+        """
+        return feed_status.ready(self)
+
+    # The tasks of the second.
+
+    async def _report(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                # Without a time-out it is an extra report, asked for by an event; the
+                # nonce stays, so that the log of nonces keeps its reach in time.
+                await asyncio.wait_for(self._report_now.wait(), self._report_in_s())
+            self._report_now.clear()
+            now_ns = self.clock.boot_ns()
+            if self._report_in_s() == 0:
+                self._nonce = secrets.token_hex(8)
+                self._nonces.sent(self._nonce, now_ns)
+                self._reported_ns = now_ns
+            positions = {o: t.position for o, t in self.trackers.items()}
+            report = Report(self.region, self.node, self._nonce, positions)
+            with contextlib.suppress(ControlError):  # the next one is a second away
+                await self.bus.report(encode_report(report))
+            await asyncio.sleep(_REPORT_GAP_S)
+
+    def _report_in_s(self) -> float:
+        since_ns = self.clock.boot_ns() - self._reported_ns
+        return max(0.0, self.settings.tick_s - since_ns / 1e9)
+
+    async def _mark(self) -> None:
+        own = self.trackers[self.region]
+        while True:
+            await asyncio.sleep(self.settings.tick_s)
+            if not self._markers.is_due(own, self.clock.boot_ns()):
+                continue
+            payload = self._markers.compose(own)
+            name = f"{self.publisher.name}/marker/{secrets.token_hex(8)}"
+            try:
+                await self.bus.publish(
+                    self.publisher.name, "marker", name, payload, MARKER_TTL_S
+                )
+            except ControlError as error:
+                _log.info("the marker was not taken: %s", error)
+
+    async def _keep_house(self) -> None:
+        last_ns = -(10**18)
+        while True:
+            self._watch_over()
+            now_ns = self.clock.boot_ns()
+            if self.standalone or now_ns - last_ns >= _HOUSE_NS:
+                last_ns = now_ns
+                await self._prune()
+            await asyncio.sleep(self.settings.tick_s)
+
+    async def _prune(self) -> None:
+        try:
+            await self.publisher.prune()
+        except ControlError:
+            self.alarm("journal", "journal", True)
+            return
+        self.alarm("journal", "journal", False)
+        if self.standalone:
+            # The journal took a write: it is the stream, and this node wrote it all.
+            for index in range(len(self.origins)):
+                self._writer.set_evidence(index, self.publisher.pruned_ns)
+        reader = self.readers.get(self.region)
+        if reader is not None:
+            with contextlib.suppress(ControlError):  # the reader task raises the alarm
+                reader.fill = (await self.bus.state(self.region)).fill
+            self.alarm("stream_full", self.region, reader.fill > _FULL_AT)
+
+    def _watch_over(self) -> None:
+        self.publisher.retry()
+        own = self.trackers.get(self.region)
+        for batch in own.take_lost() if own is not None else ():
+            self.publisher.publish_again(list(batch.events))
+        feed_status.raise_alarms(self)

@@ -1,0 +1,218 @@
+"""Handover: events entered away from their home, until the home has them.
+
+Owns:      which event waits for which home, and when it is tried next.
+Called by: control.feed, which also asks it to take what other regions hand over.
+Source:    REVOCATION.md section 2: the event keeps its id; any gateway of the entry's
+           region may deliver it; the home takes it once per id.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+from fastgate.control.journal import Publisher
+from fastgate.domain.event import Batch, Event, decode_event, encode_event
+from fastgate.domain.marker import Taken, decode_taken, encode_taken
+from fastgate.errors import ControlError
+from fastgate.ports import Bus, Clock, Journal
+
+__all__ = ["Handover"]
+
+_log = logging.getLogger(__name__)
+
+# Reason: the gateway where it was entered gets this long before the others help.
+_GRACE_NS = 5_000_000_000
+_RETRY_FIRST_NS = 100_000_000
+_RETRY_LAST_NS = 5_000_000_000
+# Reason: a home that has an event in its journal publishes it by itself; asked again
+# only where its stream stays silent about it.
+_TAKEN_NS = 30_000_000_000
+_MAX_WAITING = 100_000
+_MAX_SEEN = 32_768
+_MAX_AT_ONCE = 64
+# Reason: shorter than the sender's patience, so that it gets an answer.
+_HOME_WAIT_S = 1.0
+
+
+@dataclass(slots=True)
+class _Hand:
+    event: Event
+    home: str
+    done: asyncio.Future[Taken]
+    due_ns: int
+    since_ns: int
+    wait_ns: int = _RETRY_FIRST_NS
+    own: bool = True
+    journalled: bool = False
+
+
+class Handover:
+    """Delivers events to their homes, and takes those whose home is here.
+
+    region: This node's region.
+    alarm: Called with name, dependency and whether it is on.
+    """
+
+    def __init__(
+        self,
+        *,
+        region: str,
+        bus: Bus,
+        journal: Journal,
+        publisher: Publisher,
+        clock: Clock,
+        known_keys: Collection[str],
+        alarm: Callable[[str, str, bool], None],
+    ) -> None:
+        self._region = region
+        self._bus = bus
+        self._journal = journal
+        self._publisher = publisher
+        self._clock = clock
+        self._known_keys = known_keys
+        self._alarm = alarm
+        self._waiting: OrderedDict[tuple[str, str], _Hand] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, str], Taken] = OrderedDict()
+        self._noted: list[tuple[str, str]] = []
+        self._work = asyncio.Event()
+
+    @property
+    def pending(self) -> int:
+        """How many deliveries of this node's own entries are not published yet."""
+        return sum(hand.own for hand in self._waiting.values())
+
+    def oldest(self) -> tuple[str, int] | None:
+        """Return id and entry time (boot ns) of the oldest own one."""
+        own = (hand for hand in self._waiting.values() if hand.own)
+        first = next(own, None)
+        return None if first is None else (first.event.id, first.since_ns)
+
+    async def resume(self) -> None:
+        """Take up what the journal still has to deliver. Raises ControlError."""
+        for event in await self._journal.unhanded():
+            for home in event.hand:
+                self.offer(event, home)
+
+    def offer(self, event: Event, home: str) -> asyncio.Future[Taken]:
+        """Deliver an event of this node's; the answer may never come."""
+        hand = self._add(event, home, own=True)
+        self._work.set()
+        return hand.done
+
+    def _add(self, event: Event, home: str, *, own: bool) -> _Hand:
+        now_ns = self._clock.boot_ns()
+        hand = self._waiting.get((home, event.id))
+        if hand is None:
+            done: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
+            due_ns = now_ns if own else now_ns + _GRACE_NS
+            hand = _Hand(event, home, done, due_ns, now_ns, own=own)
+            taken = self._seen.get((home, event.id))
+            if taken is not None:
+                done.set_result(taken)
+                return hand
+            self._waiting[home, event.id] = hand
+            if len(self._waiting) > _MAX_WAITING:
+                self._waiting.popitem(last=False)
+        elif own:
+            hand.own = True
+            hand.due_ns = min(hand.due_ns, now_ns)
+        return hand
+
+    def seen(self, origin: str, batch: Batch, position: int) -> None:
+        """Learn from a stream what its origin has published."""
+        for event in batch.events:
+            if event.origin == origin:
+                self._note(Taken(event.id, origin, event.seq, position))
+            if origin == self._region and event.kind is not None:
+                for home in event.hand:
+                    self._add(event, home, own=False)
+
+    def _note(self, taken: Taken) -> None:
+        key = (taken.origin, taken.id)
+        self._seen[key] = taken
+        if len(self._seen) > _MAX_SEEN:
+            self._seen.popitem(last=False)
+        hand = self._waiting.pop(key, None)
+        if hand is None:
+            return
+        if not hand.done.done():
+            hand.done.set_result(taken)
+        if hand.own and not hand.journalled:
+            # Noted by the task, which may wait for the disk.
+            hand.journalled = True
+            self._noted.append(key)
+            self._work.set()
+
+    # The task that delivers.
+
+    async def run(self) -> None:
+        """Deliver what is due, for ever; supervised by the feed."""
+        while True:
+            await self._note_handed()
+            due_ns = self._clock.boot_ns()
+            hands = [h for h in self._waiting.values() if h.due_ns <= due_ns]
+            wall_s = self._clock.wall_s()
+            for hand in [h for h in hands if h.event.expires < wall_s]:
+                del self._waiting[hand.home, hand.event.id]
+                hands.remove(hand)
+            await asyncio.gather(*(self._deliver(h) for h in hands[:_MAX_AT_ONCE]))
+            if len(hands) <= _MAX_AT_ONCE:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._work.wait(), _RETRY_FIRST_NS / 1e9)
+                self._work.clear()
+
+    async def _note_handed(self) -> None:
+        while self._noted:
+            home, id_ = self._noted.pop()
+            with contextlib.suppress(ControlError):  # asked again after a restart
+                await self._journal.handed(id_, home)
+
+    async def _deliver(self, hand: _Hand) -> None:
+        # The home gives it its own number, and hands it to nobody else.
+        payload = encode_event(replace(hand.event, hand=(), seq=0))
+        try:
+            taken = _answer(await self._bus.hand(hand.home, payload), hand)
+        except ControlError as error:
+            self._alarm("handover", hand.home, hand.own)
+            _log.info("handing over to %s is tried again: %s", hand.home, error)
+            hand.due_ns = self._clock.boot_ns() + hand.wait_ns
+            hand.wait_ns = min(_RETRY_LAST_NS, 2 * hand.wait_ns)
+            return
+        self._alarm("handover", hand.home, False)
+        if taken.position:
+            self._note(taken)
+            return
+        # Its journal has it: from here on the home sees to it, and its stream tells.
+        hand.due_ns = self._clock.boot_ns() + _TAKEN_NS
+        if hand.own and not hand.journalled:
+            hand.journalled = True
+            self._noted.append((hand.home, hand.event.id))
+
+    # The home's side.
+
+    async def take(self, payload: bytes) -> bytes:
+        """Take an event whose home is here: apply, journal and publish it, once per id.
+
+        Raises ControlError where it was not taken.
+        """
+        event = decode_event(payload, self._known_keys)
+        if event.kind is None or event.hand:
+            raise ControlError("not an event that can be taken")
+        known = self._seen.get((self._region, event.id))
+        if known is not None:
+            return encode_taken(known)
+        waiting = await self._publisher.enter(replace(event, origin=self._region))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(waiting.done), _HOME_WAIT_S)
+        kept = waiting.kept.event
+        return encode_taken(Taken(kept.id, self._region, kept.seq, waiting.position))
+
+
+def _answer(payload: bytes, hand: _Hand) -> Taken:
+    taken = decode_taken(payload)
+    if (taken.id, taken.origin) != (hand.event.id, hand.home):
+        raise ControlError("the answer is about another event")
+    return taken

@@ -1,0 +1,393 @@
+"""Journal: what this node publishes: number, store, apply, publish, answer.
+
+Owns:      the order of those five steps, and what waits after the third.
+Called by: control.feed enters events, control.handover enters what other regions hand.
+Source:    REVOCATION.md sections 1 and 3: journal and own index first, then the stream,
+           then the answer; a journal that the stream contradicts takes a new id.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastgate.domain.event import MAX_EVENTS, Batch, Event, encode_batch, ids_digest
+from fastgate.domain.stream import JournalStart, Kept
+from fastgate.errors import ControlError
+from fastgate.ports import Bus, Clock, Journal
+
+__all__ = ["Publisher", "Waiting"]
+
+_log = logging.getLogger(__name__)
+
+# Reason: the stream may drop an event this long after it expired, never before.
+TTL_SLACK_S = 120
+# Reason: the journal knows every event that the stream may still have.
+_KEEP_S = 600
+# Reason: past it whoever enters events is told to come back (THREATS.md F3, bounded).
+_MAX_PENDING = 100_000
+_MAX_SENT = 200_000
+_RETRY_FIRST_S = 0.1
+_RETRY_LAST_S = 2.0
+# Reason: a lying marker may ask for new ids, but not for one a second.
+_RENEW_EVERY_NS = 10_000_000_000
+
+
+@dataclass(slots=True)
+class Waiting:
+    """An event between its commit and its publication.
+
+    done: The position in the stream; never an exception.
+    """
+
+    kept: Kept
+    done: asyncio.Future[int]
+    since_ns: int
+    ack: bool = False
+
+    @property
+    def position(self) -> int:
+        """Position in the stream, 0 while it is pending."""
+        return self.done.result() if self.done.done() else 0
+
+
+class Publisher:
+    """Publishes one node's events, in order.
+
+    origin: The region that this node speaks for.
+    insert: Puts an event into the own index; False where it is full.
+    acked: Told of each batch that the stream took, before anybody is answered.
+    alarm: Called with name, dependency and whether it is on.
+    """
+
+    def __init__(
+        self,
+        *,
+        origin: str,
+        journal: Journal,
+        bus: Bus,
+        clock: Clock,
+        insert: Callable[[Event], bool],
+        acked: Callable[[Batch, int], None],
+        alarm: Callable[[str, str, bool], None],
+    ) -> None:
+        self._origin = origin
+        self._journal = journal
+        self._bus = bus
+        self._clock = clock
+        self._insert = insert
+        self._acked = acked
+        self._alarm = alarm
+        self._pending: dict[int, Waiting] = {}
+        self._by_id: dict[str, Waiting] = {}
+        self._sent: dict[int, str] = {}
+        self._again: deque[Batch] = deque()
+        self._confirmed: list[tuple[list[int], int]] = []
+        self._verified = asyncio.Event()
+        self._work = asyncio.Event()
+        self._entering: set[asyncio.Task[Waiting]] = set()
+        self._contradicted = False
+        self._renewed_ns = 0
+        self._resent = 0
+        self._again_now = asyncio.Event()
+        self.pruned_ns = 0
+
+    @property
+    def name(self) -> str:
+        """This node's publisher id."""
+        return self._journal.publisher
+
+    @property
+    def pending(self) -> int:
+        """How many events are enforced here and not yet published."""
+        return len(self._pending)
+
+    def oldest(self) -> Waiting | None:
+        """Return the event that has waited longest."""
+        return next(iter(self._pending.values()), None)
+
+    async def open(self) -> None:
+        """Open the journal and put what it has into the own index.
+
+        Raises StartError where the journal belongs to somebody else.
+        """
+        start = await self._journal.open()
+        self._alarm("journal_replaced", "journal", start is JournalStart.REPLACED)
+        row = 0
+        while page := await self._journal.read(row):
+            for kept in page:
+                self._insert(kept.event)
+                if kept.publisher == self.name:
+                    self._note_sent(kept.event)
+                if kept.position == 0:
+                    self._queue(kept, ack=False)
+            row = page[-1].row
+
+    async def close(self) -> None:
+        """Wait for commits under way and close the journal; pending ones stay in it."""
+        if self._entering:
+            await asyncio.wait(self._entering, timeout=5.0)
+        await self._journal.close()
+
+    def verified(self) -> None:
+        """Allow publishing: the own stream was read and contradicts nothing."""
+        self._verified.set()
+        self._work.set()
+
+    def retry(self) -> None:
+        """Try at once what failed: the bus is back, or a second has passed."""
+        self._again_now.set()
+        if self._contradicted:
+            self._work.set()
+
+    async def enter(self, event: Event, *, ack: bool = False) -> Waiting:
+        """Number, store and apply an event, and queue it; returns once it is stored.
+
+        ack: Readers report at once when they have it.
+        An event whose id is known is returned as it stands. A caller that goes away
+        does not stop it. Raises ControlError where it could not be stored.
+        """
+        if len(self._pending) >= _MAX_PENDING:
+            raise ControlError("too many revocations wait for the bus")
+        task = asyncio.create_task(self._enter(event, ack), name="journal-enter")
+        self._entering.add(task)
+        task.add_done_callback(self._entering.discard)
+        return await asyncio.shield(task)
+
+    async def _enter(self, event: Event, ack: bool) -> Waiting:
+        try:
+            kept = await self._journal.append(event)
+        except ControlError:
+            self._alarm("journal", "journal", True)
+            raise
+        self._alarm("journal", "journal", False)
+        known = self._by_id.get(event.id)
+        if known is not None:
+            return known
+        self._insert(kept.event)
+        if kept.position:
+            return self._settled(kept)
+        self._note_sent(kept.event)
+        waiting = self._queue(kept, ack=ack)
+        self._work.set()
+        return waiting
+
+    def _settled(self, kept: Kept) -> Waiting:
+        waiting = Waiting(kept, asyncio.get_running_loop().create_future(), 0)
+        waiting.done.set_result(kept.position)
+        return waiting
+
+    def _queue(self, kept: Kept, *, ack: bool) -> Waiting:
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        waiting = Waiting(kept, done, self._clock.boot_ns(), ack)
+        self._pending[kept.event.seq] = self._by_id[kept.event.id] = waiting
+        return waiting
+
+    def _note_sent(self, event: Event) -> None:
+        self._sent[event.seq] = event.id
+        if len(self._sent) > _MAX_SENT:
+            del self._sent[next(iter(self._sent))]
+
+    # What the own stream says.
+
+    def seen(self, batch: Batch, position: int) -> None:
+        """Compare a batch that the own stream has under this publisher's id."""
+        if batch.publisher != self.name:
+            return
+        rows = []
+        for event in batch.events:
+            known = self._sent.get(event.seq)
+            if event.seq > self._journal.last or known not in {event.id, None}:
+                self._contradict()
+                return
+            waiting = self._pending.get(event.seq)
+            if waiting is not None:
+                # Stored before the answer came: killed, cut or slow in between.
+                rows.append(waiting.kept.row)
+                self._settle(waiting, position)
+        if rows:
+            self._confirmed.append((rows, position))
+            self._work.set()
+
+    def mark_seen(self, last: int) -> None:
+        """Compare the number up to which the own stream knows this publisher."""
+        if last > self._journal.last:
+            self._contradict()
+
+    def _contradict(self) -> None:
+        self._contradicted = True
+        self._work.set()
+
+    async def audit(self, holes: tuple[tuple[int, int], ...], read_to: int) -> None:
+        """Publish again what the own stream lacks of this publisher's live events.
+
+        holes: Half-open ranges of numbers that a full read did not bring.
+        read_to: Highest number that it brought.
+        """
+        row, wall_s = 0, self._clock.wall_s()
+        lost: list[Event] = []
+        while page := await self._journal.read(row):
+            row = page[-1].row
+            for kept in page:
+                seq = kept.event.seq
+                if kept.publisher != self.name or not kept.position:
+                    continue
+                absent = seq > read_to or any(s <= seq < e for s, e in holes)
+                if absent and kept.event.expires > wall_s:
+                    lost.append(kept.event)
+        self.publish_again(lost)
+
+    def publish_again(self, events: list[Event]) -> None:
+        """Queue events that the stream lost after it had said that it has them."""
+        run: list[Event] = []
+        for event in sorted(events, key=lambda e: e.seq):
+            follows = run and event.seq == run[-1].seq + 1 and len(run) < MAX_EVENTS
+            if run and not (follows and event.key_id == run[0].key_id):
+                self._again.append(self._batch(run))
+                run = []
+            run.append(event)
+        if run:
+            self._again.append(self._batch(run))
+            self._work.set()
+
+    # The task that publishes.
+
+    async def run(self) -> None:
+        """Publish whatever is queued, for ever; supervised by the feed."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            await self._note_confirmed()
+            await self._verified.wait()
+            if self._contradicted:
+                await self._renew()
+            while self._again:
+                await self._send_again(self._again[0])
+                self._again.popleft()
+            while batch := self._next():
+                await self._send(batch)
+
+    async def prune(self) -> None:
+        """Drop what has long expired; proves that the journal takes writes."""
+        began_ns = self._clock.boot_ns()
+        await self._journal.prune(int(self._clock.wall_s()) - _KEEP_S)
+        self.pruned_ns = began_ns
+
+    async def _note_confirmed(self) -> None:
+        while self._confirmed:
+            rows, position = self._confirmed.pop()
+            await self._journal_published(rows, position)
+
+    async def _renew(self) -> None:
+        now_ns = self._clock.boot_ns()
+        if self._renewed_ns and now_ns - self._renewed_ns < _RENEW_EVERY_NS:
+            return
+        old = self.name
+        try:
+            new = await self._journal.renew()
+        except ControlError:
+            self._alarm("journal", "journal", True)
+            raise
+        self._renewed_ns = now_ns
+        self._contradicted = False
+        self._sent.clear()
+        waiting = {w.kept.row: w for w in self._pending.values()}
+        self._pending.clear()
+        row = 0
+        while page := await self._journal.read(row, unpublished=True):
+            row = page[-1].row
+            for kept in page:
+                found = waiting.get(kept.row)
+                if found is None:
+                    continue
+                found.kept = kept
+                self._pending[kept.event.seq] = found
+                self._note_sent(kept.event)
+        _log.warning("publisher %s is known to its stream; now %s", old, new)
+        self._alarm("journal_contradicted", "journal", True)
+
+    def _next(self) -> Batch | None:
+        run: list[Event] = []
+        for seq in sorted(self._pending)[:MAX_EVENTS]:
+            event = self._pending[seq].kept.event
+            if run and (event.seq != run[-1].seq + 1 or event.key_id != run[0].key_id):
+                break
+            run.append(event)
+        if not run or self._contradicted:
+            return None
+        return self._batch(run)
+
+    def _batch(self, run: list[Event]) -> Batch:
+        waiting = [self._pending.get(event.seq) for event in run]
+        ack = any(w.ack or w.kept.event.urgent for w in waiting if w is not None)
+        return Batch(self._origin, self.name, tuple(run), ack=ack)
+
+    async def _send(self, batch: Batch) -> None:
+        rows = [self._pending[event.seq].kept.row for event in batch.events]
+        position = await self._publish(batch, "")
+        if position == 0:
+            return
+        self._acked(batch, position)
+        await self._journal_published(rows, position)
+        for event in batch.events:
+            waiting = self._pending.get(event.seq)
+            if waiting is not None:
+                self._settle(waiting, position)
+
+    async def _send_again(self, batch: Batch) -> None:
+        if batch.publisher != self.name:
+            return
+        # Another name than before, or the bus would call it a duplicate.
+        self._resent += 1
+        position = await self._publish(batch, f"/again-{self._resent}")
+        if position:
+            self._acked(batch, position)
+
+    async def _publish(self, batch: Batch, suffix: str) -> int:
+        """Return the position; 0 where the batch is of no use any more."""
+        first, last = batch.events[0].seq, batch.events[-1].seq
+        # The ids are in the name: a clone's other content is no duplicate.
+        message_id = f"{batch.publisher}/{first}-{last}/{ids_digest(batch.events)}"
+        kinds = {event.kind.value for event in batch.events if event.kind}
+        kind = kinds.pop() if len(kinds) == 1 else "batch"
+        expires = max(event.expires for event in batch.events)
+        payload = encode_batch(batch)
+        wait_s = _RETRY_FIRST_S
+        while not self._contradicted:
+            left_s = expires - int(self._clock.wall_s())
+            try:
+                position = await self._bus.publish(
+                    batch.publisher,
+                    kind,
+                    message_id + suffix,
+                    payload,
+                    max(1, left_s) + TTL_SLACK_S,
+                )
+            except ControlError as error:
+                self._alarm("publish", "bus", True)
+                _log.info("publishing is tried again: %s", error)
+                self._again_now.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._again_now.wait(), wait_s)
+                # Reason: gateways of a region must not come back in step.
+                wait_s = min(_RETRY_LAST_S, 2 * wait_s) * random.uniform(0.8, 1.2)  # noqa: S311
+            else:
+                self._alarm("publish", "bus", False)
+                return position
+        return 0
+
+    async def _journal_published(self, rows: list[int], position: int) -> None:
+        try:
+            await self._journal.published(rows, position)
+        except ControlError:
+            # The stream has them; at the next start it says so, and nothing is lost.
+            self._alarm("journal", "journal", True)
+
+    def _settle(self, waiting: Waiting, position: int) -> None:
+        self._pending.pop(waiting.kept.event.seq, None)
+        self._by_id.pop(waiting.kept.event.id, None)
+        if not waiting.done.done():
+            waiting.done.set_result(position)

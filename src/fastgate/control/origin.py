@@ -1,0 +1,374 @@
+"""Origin: what this node has of one origin's stream, and what that proves.
+
+Owns:      the position reached, the messages held back, every publisher's state, the
+           newest proof. Pure: no I/O, no clock; others act on `plan` and `take_lost`.
+Called by: control.feed, one OriginTracker per origin; control.markers reads `marks`.
+Source:    REVOCATION.md section 4. Complete as of a marker: every message before it was
+           applied and all digests are equal. Anything else proves nothing, so the age
+           runs on by itself: no fault here needs to be noticed to be safe.
+"""
+
+import enum
+from collections import Counter, deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from fastgate.domain.digest import PublisherState
+from fastgate.domain.event import Batch, decode_batch
+from fastgate.domain.frame import FaultKind, FrameError, open_frame
+from fastgate.domain.freshness import AgeClock, NonceLog
+from fastgate.domain.marker import MAX_MARKS, Mark, Marker, decode_marker
+from fastgate.domain.stream import Stored, StreamState
+
+__all__ = ["OriginState", "OriginTracker", "Plan"]
+
+# Reason: REVOCATION.md section 4: backfill starts after 250 ms.
+_PATIENCE_NS = 250_000_000
+# Reason: markers come once a second; three missed mean that the live path is broken.
+_SILENCE_NS = 3_000_000_000
+# Reason: what is dropped comes back by replay, so memory may be small.
+_MAX_HELD = 4_096
+_MAX_HELD_BYTES = 16_777_216
+# Reason: gateways of a region, and their journals lost within a token's life.
+_MAX_PUBLISHERS = 4_096
+_MAX_OWN = 4_096
+_REREAD_FIRST_NS = 2_000_000_000
+_REREAD_LAST_NS = 60_000_000_000
+
+
+class OriginState(enum.StrEnum):
+    """How a view of an origin stands; a word for people, no input of any decision."""
+
+    NEVER_HEARD = "never heard"
+    BEHIND = "behind"
+    STALE = "stale"
+    FRESH = "fresh"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A stretch of the stream to read: positions in (after, to]."""
+
+    after: int
+    to: int
+
+
+class OriginTracker:
+    """The state machine of one origin.
+
+    origin: Name of the stream. me: This node, as echoes name it.
+    known_keys: Ids of the hash keys that can be looked up.
+    apply: Takes a batch into the index; False where the index is full.
+    prove: Told a local CLOCK_BOOTTIME ns up to which everything was applied.
+    """
+
+    def __init__(
+        self,
+        origin: str,
+        *,
+        me: str,
+        nonces: NonceLog,
+        known_keys: Collection[str],
+        apply: Callable[[Batch, int], bool],
+        prove: Callable[[int], None],
+    ) -> None:
+        self.origin = origin
+        self.position = 0
+        self.caught_up = False
+        self.evidence_ns = 0
+        self.marker: Marker | None = None
+        # The origin's wall clock and the local boot time of the newest proof.
+        self.proof: tuple[float, int] | None = None
+        self.gaps = 0
+        self.repeats = 0
+        self.faults: Counter[FaultKind] = Counter()
+        self._lost: list[Batch] = []
+        self.own_holes: tuple[tuple[int, int], ...] = ()
+        self.own_read_to = 0
+        self._me = me
+        self._node = me.partition("/")[2]
+        self._known_keys = known_keys
+        self._apply = apply
+        self._prove = prove
+        self._ages = AgeClock(nonces)
+        self._incarnation = ""
+        self._publishers: dict[str, PublisherState] = {}
+        # Publishers with a frame that could not be read, which may have named
+        # somebody; with the number read before it, 0 where none was.
+        self._unread: dict[str, int] = {}
+        self._held: dict[int, Stored] = {}
+        self._held_bytes = 0
+        self._gap_ns = 0
+        self.marker_ns = 0
+        self._asked_ns = 0
+        self._reading = False
+        self._full = False
+        self._reread_ns = 0
+        self._reread_wait_ns = _REREAD_FIRST_NS
+        self._acked: deque[tuple[int, Batch]] = deque()
+        self._own_read: deque[int] = deque(maxlen=_MAX_OWN)
+
+    # What arrives.
+
+    def live(self, stored: Stored, now_ns: int) -> None:
+        """Take a message of the live path: lost, repeated or out of order."""
+        if stored.position <= self.position:
+            self.repeats += 1
+            return
+        if self._reading or not self.caught_up or stored.position > self.position + 1:
+            self._hold(stored, now_ns)
+            return
+        self._take(stored, now_ns)
+        self._release(now_ns)
+
+    def replayed(self, stored: Stored, now_ns: int) -> None:
+        """Take the next message of a replay; positions may jump where some expired."""
+        if stored.position > self.position:
+            self._take(stored, now_ns)
+
+    def reached(self, to: int, now_ns: int, *, own: str = "") -> None:
+        """Note that a replay yielded all there was up to `to`.
+
+        own: This node's publisher id, in its own origin: what of it the stream lacks
+        is put into `own_holes`, for the journal to publish again.
+        """
+        self._reading = False
+        self.position = max(self.position, to)
+        self._settle_own()
+        if own:
+            state = self._publisher(own)
+            self.own_holes, self.own_read_to = tuple(state.holes), state.last
+        for position in [p for p in self._held if p <= self.position]:
+            self._drop(position)
+        self._release(now_ns)
+        self.caught_up = True
+
+    def failed(self) -> None:
+        """Note that a replay broke off; what it brought is kept."""
+        self._reading = False
+
+    def acked(self, batch: Batch, position: int) -> None:
+        """Count what this node published, at once: its marker must not miss it."""
+        self._count(batch)
+        if position in self._own_read:
+            return
+        self._acked.append((position, batch))
+        self._settle_own()
+
+    def spoil(self, now_ns: int) -> None:
+        """Read everything again: applying a message failed for a reason unknown."""
+        self._plan_reread(now_ns, wanted=True)
+        self._full = True
+
+    # What is to be done.
+
+    def wants_state(self, now_ns: int) -> bool:
+        """Tell whether the bus should be asked how far the stream is."""
+        if self._reading:
+            return False
+        if not self.caught_up or (self._reread_ns and now_ns >= self._reread_ns):
+            return True
+        if self._gap_ns and now_ns - self._gap_ns >= _PATIENCE_NS:
+            return True
+        quiet_since = max(self.marker_ns, self._asked_ns)
+        return now_ns - quiet_since >= _SILENCE_NS
+
+    def plan(self, state: StreamState, before: int, now_ns: int) -> Plan | None:
+        """Return what to read, given what the bus says of the stream.
+
+        before: `position` when the bus was asked; live messages came in since.
+        A stream that was made anew, or is shorter than what was read, is read again
+        from its start: its positions mean something else now.
+        """
+        self._asked_ns = now_ns
+        anew = state.incarnation != self._incarnation or state.last < before
+        if anew or (self._reread_ns and now_ns >= self._reread_ns):
+            if anew and self._incarnation:
+                self.gaps += 1
+            self._incarnation = state.incarnation
+            self._forget()
+        if state.last <= self.position and self.caught_up and not self._gap_ns:
+            return None
+        self._reading = True
+        return Plan(self.position, max(state.last, self.position))
+
+    def _forget(self) -> None:
+        # The index keeps every entry; only the account of the stream begins again.
+        self.position = 0
+        self.caught_up = False
+        self._publishers.clear()
+        self._unread.clear()
+        self._held.clear()
+        self._held_bytes = 0
+        self._gap_ns = 0
+        self._reread_ns = 0
+        self._full = False
+        self._acked.clear()
+        self._own_read.clear()
+
+    def take_lost(self) -> list[Batch]:
+        """Return what the stream acknowledged and then did not have."""
+        lost, self._lost = self._lost, []
+        return lost
+
+    # What is known.
+
+    def marks(self, wall_s: int) -> dict[str, Mark]:
+        """Return every publisher's mark, for a marker written at `wall_s`."""
+        marks: dict[str, Mark] = {}
+        for name, state in reversed(self._publishers.items()):
+            digest = state.digest(state.last, wall_s)
+            if digest is not None and len(marks) < MAX_MARKS:
+                marks[name] = Mark(state.last, digest)
+        return marks
+
+    def publishers(self) -> dict[str, int]:
+        """Return the highest number of each publisher, for status."""
+        return {name: state.last for name, state in self._publishers.items()}
+
+    def state(self, now_ns: int, limit_ns: int) -> OriginState:
+        """Return the word for people."""
+        if self.marker is None:
+            return OriginState.NEVER_HEARD
+        if self.evidence_ns and now_ns - self.evidence_ns <= limit_ns:
+            return OriginState.FRESH
+        return OriginState.STALE if self.caught_up else OriginState.BEHIND
+
+    # Inside.
+
+    def _hold(self, stored: Stored, now_ns: int) -> None:
+        if stored.position in self._held:
+            self.repeats += 1
+            return
+        self._held[stored.position] = stored
+        self._held_bytes += len(stored.payload)
+        while len(self._held) > _MAX_HELD or self._held_bytes > _MAX_HELD_BYTES:
+            self._drop(max(self._held))
+        if self._gap_ns == 0:
+            self._gap_ns = now_ns
+            # Before the first replay everything is held, and nothing is missing.
+            self.gaps += self.caught_up and not self._reading
+
+    def _drop(self, position: int) -> None:
+        self._held_bytes -= len(self._held.pop(position).payload)
+
+    def _release(self, now_ns: int) -> None:
+        while (stored := self._held.get(self.position + 1)) is not None:
+            self._drop(stored.position)
+            self._take(stored, now_ns)
+        if not self._held:
+            self._gap_ns = 0
+
+    def _take(self, stored: Stored, now_ns: int) -> None:
+        self.position = stored.position
+        try:
+            self._read(stored, now_ns)
+        except FrameError as fault:
+            self.faults[fault.kind] += 1
+            self._note_unread(stored.publisher)
+        self._settle_own()
+
+    def _read(self, stored: Stored, now_ns: int) -> None:
+        type_, fields = open_frame(stored.payload)
+        if type_ == "events":
+            batch = decode_batch(fields, self._known_keys)
+            # The bus holds each account to its own names; the payload must agree.
+            if (batch.origin, batch.publisher) != (self.origin, stored.publisher):
+                raise FrameError(FaultKind.FOREIGN, "publisher")
+            if not self._apply(batch, stored.position):
+                self._full = True
+            self._count(batch)
+            if batch.publisher.partition(".")[0] == self._node:
+                self._own_read.append(stored.position)
+        elif type_ == "marker":
+            marker = decode_marker(fields)
+            speaker = stored.publisher.partition(".")[0]
+            if (marker.origin, marker.writer) != (self.origin, speaker):
+                raise FrameError(FaultKind.FOREIGN, "writer")
+            self._judge(marker, now_ns)
+        elif not fields.flag("optional"):
+            raise FrameError(FaultKind.CRITICAL, "t")
+
+    def _note_unread(self, name: str) -> None:
+        state = self._publishers.get(name)
+        if state is not None:
+            self.gaps += 1
+        if len(self._unread) < _MAX_PUBLISHERS:
+            self._unread.setdefault(name, state.last if state else 0)
+
+    def _publisher(self, name: str) -> PublisherState:
+        state = self._publishers.get(name)
+        if state is None:
+            state = self._publishers[name] = PublisherState()
+            if len(self._publishers) > _MAX_PUBLISHERS:
+                # Its digest is asked for again where it still has live events.
+                del self._publishers[next(iter(self._publishers))]
+        return state
+
+    def _count(self, batch: Batch) -> None:
+        state = self._publisher(batch.publisher)
+        first = batch.events[0].seq
+        if first > state.last + 1 and state.last and self.caught_up:
+            self.gaps += 1
+        if 0 < self._unread.get(batch.publisher, 0) == first - 1:
+            # No number is missing around it: what was unreadable named nobody.
+            del self._unread[batch.publisher]
+        for event in batch.events:
+            state.add(event.seq, event.id, event.expires)
+
+    def _settle_own(self) -> None:
+        while self._acked and self._acked[0][0] <= self.position:
+            position, batch = self._acked.popleft()
+            if position not in self._own_read and len(self._lost) < _MAX_OWN:
+                # The stream said that it has this, and does not.
+                self.gaps += 1
+                self._lost.append(batch)
+
+    def _judge(self, marker: Marker, now_ns: int) -> None:
+        nonce = marker.echo.get(self._me)
+        self._ages.learn(marker.writer, marker.boot, marker.as_of, nonce)
+        self.marker = marker
+        self.marker_ns = now_ns
+        written_ns = self._ages.written_ns(
+            marker.writer, marker.boot, marker.as_of, now_ns
+        )
+        if self._reading and written_ns is None:
+            return  # history: it could prove nothing, and events may have left since
+        equal = self._equal(marker)
+        if equal is None or self._full:
+            self._plan_reread(now_ns, wanted=self._full)
+            return
+        if not equal:
+            if not self._reading:
+                self.gaps += 1
+                self._plan_reread(now_ns, wanted=True)
+            return
+        for name, mark in marker.marks.items():
+            self._publisher(name).confirm(mark.last)
+        self._reread_ns = 0
+        self._reread_wait_ns = _REREAD_FIRST_NS
+        if written_ns is not None and written_ns > self.evidence_ns:
+            self.evidence_ns = written_ns
+            self.proof = (marker.wall, written_ns)
+            self._prove(written_ns)
+
+    def _equal(self, marker: Marker) -> bool | None:
+        wall_s = int(marker.wall)
+        for name, mark in marker.marks.items():
+            state = self._publishers.get(name)
+            digest = state.digest(mark.last, wall_s) if state else 0
+            if digest is None:
+                return None
+            if digest != mark.digest:
+                return False
+            if name in self._unread and name.partition(".")[0] == marker.writer:
+                # The publisher itself says that what was read is all there is.
+                del self._unread[name]
+        # An unreadable frame of a name that never published is only counted.
+        known = self._publishers.keys() | marker.marks.keys()
+        return self._unread.keys().isdisjoint(known)
+
+    def _plan_reread(self, now_ns: int, *, wanted: bool) -> None:
+        if wanted and not self._reread_ns:
+            self._reread_ns = now_ns + self._reread_wait_ns
+            self._reread_wait_ns = min(2 * self._reread_wait_ns, _REREAD_LAST_NS)
