@@ -150,7 +150,7 @@ class Relay:
             raise
         except Exception as error:  # noqa: BLE001 - the last border of a request's task
             # The text of an exception may hold what a client sent; its name does not.
-            _LOG.error("request failed: %s", type(error).__name__)
+            _LOG.error("request failed: %s at %s", type(error).__name__, _place(error))
             return Reason.INTERNAL
 
     async def _serve(self, flow: Flow) -> Reason | None:
@@ -341,3 +341,12 @@ class Relay:
             tally.finished(flow, finished_ns, known_routes=tally is self.tally)
         if flow.snapshot.access_log:
             self._access_log.write(flow.line(finished_ns))
+
+
+def _place(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "?"
+    return f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"

@@ -11,6 +11,7 @@ from fastgate.domain.decision import Decision
 from fastgate.domain.metric_plan import MetricPlan
 from fastgate.domain.metrics import ALLOW
 from fastgate.domain.region import RegionSource
+from fastgate.domain.snapshot import Snapshot
 from fastgate.domain.verdict import Reason, Verdict
 from fastgate.hotpath.flow import Flow
 from fastgate.ports import Meter
@@ -68,6 +69,25 @@ class Tally:
             for result in ("hit", "miss")
         }
         self._lazy: dict[tuple[str, ...], int] = {}
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, meter: Meter) -> "Tally":
+        """Make the tally of a configuration; every process makes the same plan."""
+        regions = snapshot.regions
+        routes = snapshot.route_names()
+        plan = MetricPlan(
+            routes=routes,
+            regions=regions.names,
+            issuers=tuple(profile.alias for profile in snapshot.issuers),
+            own_region=regions.names[regions.own],
+        )
+        return cls(
+            plan,
+            meter,
+            routes=routes,
+            regions=regions.names,
+            own=regions.names[regions.own],
+        )
 
     def _find(self, name: str, *labels: str) -> int:
         return self._plan.column(f"fastgate_{name}", *labels)
