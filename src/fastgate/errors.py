@@ -1,7 +1,7 @@
 """The error families: each says whose fault it is, and carries a stable code.
 
-Imports nothing, so every room may import it. A denied request is not an error: that is a
-value (`domain.verdict.Decision`).
+Imports nothing, so every room may import it. A denied request is not an error: that is
+a value (`domain.verdict.Decision`).
 """
 
 from typing import ClassVar

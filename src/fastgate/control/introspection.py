@@ -1,0 +1,339 @@
+"""Introspection: what issuers say of opaque tokens, asked seldom, remembered briefly.
+
+Owns:      the answers of one worker (active ones, inactive ones), its flights, and a
+           breaker and a queue per endpoint. Of tokens it keeps digests only.
+Called by: both lanes, through ports.Introspector; one object per worker.
+Source:    RFC 7662; PROTOCOLS.md section 4; THREATS.md T12, I8-I10, F17;
+           CVE-2026-33496, CVE-2026-71326.
+
+Expiry, freshness, revocation, audience, scope and region are judged by the gate on each
+request, cached or not; so a cached answer never needs to be purged by an event.
+"""
+
+import asyncio
+import hashlib
+import logging
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from cachetools import LRUCache
+
+from fastgate.control.breaker import Breaker
+from fastgate.control.introspection_answer import Reading, question, read_answer
+from fastgate.domain.introspection import AnswerKind, IntrospectionAnswer
+from fastgate.domain.region import NO_REGION
+from fastgate.domain.token import Introspection, IssuerProfile
+from fastgate.errors import BadAnswerError, BugError, ControlError
+from fastgate.ports import Clock, Fetcher
+
+__all__ = ["IntrospectionLimits", "Introspections"]
+
+_log = logging.getLogger(__name__)
+
+_NS = 1_000_000_000
+# Source: THREATS.md section 4.
+_MAX_ANSWER_BYTES = 64 * 1024
+# Reason: answers that came together must not end together.
+_JITTER = 0.1
+# Reason: digest, answer object and table entry, beside the payload.
+_ENTRY_BYTES = 512
+_BUSY_RETRY_S = 1
+
+
+@dataclass(frozen=True, slots=True)
+class IntrospectionLimits:
+    """Bounds of one worker.
+
+    concurrent, waiting: Calls under way and callers queued, per endpoint; what comes
+        beyond is answered UNAVAILABLE at once.
+    active_bytes: Memory for active answers, the least recently used go first.
+    inactive_count: Remembered refusals; apart, so that a flood of bad tokens pushes no
+        good answer out.
+    """
+
+    concurrent: int = 64
+    waiting: int = 256
+    active_bytes: int = 32 * 1024 * 1024
+    inactive_count: int = 10_000
+
+
+class _Endpoint:
+    """One endpoint of one issuer: who is asking, and whether it answers."""
+
+    __slots__ = ("breaker", "load", "slots")
+
+    def __init__(self, limits: IntrospectionLimits, rng: random.Random) -> None:
+        self.slots = asyncio.Semaphore(limits.concurrent)
+        self.load = 0
+        self.breaker = Breaker(rng)
+
+
+class Introspections:
+    """A ports.Introspector with caches, single flights and breakers.
+
+    alarms: Called with alarm, issuer alias and whether it holds, on each change.
+    """
+
+    def __init__(
+        self,
+        *,
+        fetcher: Fetcher,
+        clock: Clock,
+        alarms: Callable[[str, str, bool], None],
+        rng: random.Random | None = None,
+        limits: IntrospectionLimits | None = None,
+    ) -> None:
+        self._fetcher = fetcher
+        self._clock = clock
+        self._alarms = alarms
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
+        self._limits = limits or IntrospectionLimits()
+        self._active: LRUCache[bytes, IntrospectionAnswer] = LRUCache(
+            self._limits.active_bytes,
+            getsizeof=lambda answer: len(answer.payload) + _ENTRY_BYTES,
+        )
+        self._inactive: LRUCache[bytes, IntrospectionAnswer] = LRUCache(
+            self._limits.inactive_count
+        )
+        self._flights: dict[bytes, asyncio.Task[IntrospectionAnswer]] = {}
+        self._endpoints: dict[tuple[str, str], _Endpoint] = {}
+        self._raised: dict[tuple[str, str], set[str]] = {}
+        self._counts = dict.fromkeys(("hits", "joined", "asked", "turned_away"), 0)
+
+    # -- ports.Introspector -----------------------------------------------------------
+
+    def cached(
+        self, issuer: IssuerProfile, token: bytes, boot_ns: int, region: int = NO_REGION
+    ) -> IntrospectionAnswer | None:
+        """Return a reusable answer without any I/O.
+
+        region: Index of the region that would be asked; its endpoint's word counts.
+            Without it any endpoint may vouch for the token, and a refusal counts only
+            where there is a single endpoint, since another one may know the token.
+        """
+        how = issuer.introspection
+        if how is None:
+            return None
+        urls = (_url(how, region),) if region != NO_REGION else _distinct(how.urls)
+        for url in urls:
+            key = _key(issuer, how, url, token)
+            answer = self._active.get(key)
+            if answer is None and len(urls) == 1:
+                answer = self._inactive.get(key)
+            if answer is not None and boot_ns < answer.expires_boot_ns:
+                self._counts["hits"] += 1
+                return answer
+        return None
+
+    async def ask(
+        self, issuer: IssuerProfile, token: bytes, region: int, *, fresh_ns: int = 0
+    ) -> IntrospectionAnswer:
+        """Return an answer, asking the issuer where none is cached.
+
+        Callers that ask the same at once share one flight; one that goes away takes
+        nobody along. region, fresh_ns and what it never raises: see the port.
+        """
+        how = issuer.introspection
+        if how is None:
+            raise BugError("this issuer is not asked about tokens")
+        boot_ns = self._clock.boot_ns()
+        url = _url(how, region)
+        answer = self.cached(issuer, token, boot_ns, region)
+        if answer is not None and (
+            not fresh_ns or boot_ns - answer.asked_boot_ns <= fresh_ns
+        ):
+            return answer
+        key = _key(issuer, how, url, token)
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = asyncio.create_task(self._fly(key, issuer.alias, how, url, token))
+            self._flights[key] = flight
+            flight.add_done_callback(lambda done: self._landed(key, done))
+        else:
+            self._counts["joined"] += 1
+        return await asyncio.shield(flight)
+
+    def forget(self, issuer: IssuerProfile, token: bytes) -> None:
+        """Drop what is remembered of a token, as when its JWT did not verify."""
+        how = issuer.introspection
+        if how is None:
+            return
+        for url in _distinct(how.urls):
+            key = _key(issuer, how, url, token)
+            self._active.pop(key, None)
+            self._inactive.pop(key, None)
+
+    # -- for wiring and status --------------------------------------------------------
+
+    async def close(self) -> None:
+        """End all flights; their callers get a cancellation."""
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.cancel()
+        if flights:
+            await asyncio.wait(flights)
+
+    def status(self) -> dict[str, object]:
+        """Return counts, sizes, and the endpoints that are left alone just now."""
+        return {
+            **self._counts,
+            "active": len(self._active),
+            "active_bytes": self._active.currsize,
+            "inactive": len(self._inactive),
+            "in_flight": len(self._flights),
+            "left_alone": sorted(
+                {
+                    alias
+                    for (alias, _), endpoint in self._endpoints.items()
+                    if endpoint.breaker.is_open
+                }
+            ),
+        }
+
+    # -- flights ----------------------------------------------------------------------
+
+    async def _fly(
+        self, key: bytes, alias: str, how: Introspection, url: str, token: bytes
+    ) -> IntrospectionAnswer:
+        endpoint = self._endpoints.get((alias, url))
+        if endpoint is None:
+            endpoint = _Endpoint(self._limits, self._rng)
+            self._endpoints[alias, url] = endpoint
+        refused = self._turn_away(endpoint)
+        if refused is not None:
+            return refused
+        endpoint.load += 1
+        try:
+            async with asyncio.timeout(how.timeout_s), endpoint.slots:
+                # Reason: it may have opened while this one was queued.
+                if not endpoint.breaker.enter(self._now_s()):
+                    return self._turn_away(endpoint) or _unavailable(_BUSY_RETRY_S)
+                return await self._call(endpoint, key, alias, how, url, token)
+        except TimeoutError:
+            self._counts["turned_away"] += 1
+            return _unavailable(_BUSY_RETRY_S)
+        finally:
+            endpoint.load -= 1
+
+    def _turn_away(self, endpoint: _Endpoint) -> IntrospectionAnswer | None:
+        wait_s = endpoint.breaker.wait_s(self._now_s())
+        full = endpoint.load >= self._limits.concurrent + self._limits.waiting
+        if not full and wait_s == 0:
+            return None
+        self._counts["turned_away"] += 1
+        return _unavailable(max(math.ceil(wait_s), _BUSY_RETRY_S))
+
+    async def _call(
+        self,
+        endpoint: _Endpoint,
+        key: bytes,
+        alias: str,
+        how: Introspection,
+        url: str,
+        token: bytes,
+    ) -> IntrospectionAnswer:
+        """Ask, and note for the breaker, the alarms and the caches what came of it."""
+        self._counts["asked"] += 1
+        asked_ns, wall_s = self._clock.boot_ns(), self._clock.wall_s()
+        headers, body = question(how, token)
+        try:
+            answer = await self._fetcher.fetch(
+                "POST",
+                url,
+                headers=headers,
+                body=body,
+                timeout_s=how.timeout_s,
+                max_bytes=_MAX_ANSWER_BYTES,
+            )
+            reading = read_answer(answer, how, wall_s=wall_s)
+        except BadAnswerError:
+            reading = Reading(AnswerKind.ISSUER_FAULT)
+        except ControlError:
+            reading = Reading(AnswerKind.UNAVAILABLE)
+        except asyncio.CancelledError:
+            # The time-out of the whole flight, or close().
+            self._note(endpoint, alias, url, Reading(AnswerKind.UNAVAILABLE))
+            raise
+        self._note(endpoint, alias, url, reading)
+        return self._remember(key, reading, asked_ns)
+
+    def _note(
+        self, endpoint: _Endpoint, alias: str, url: str, reading: Reading
+    ) -> None:
+        if reading.kind is AnswerKind.UNAVAILABLE:
+            endpoint.breaker.failed(self._now_s(), reading.retry_after_s)
+        else:
+            endpoint.breaker.succeeded()
+        self._alarm("introspection_unavailable", alias, url, endpoint.breaker.is_open)
+        if reading.credentials_refused:
+            self._alarm("introspection_credentials", alias, url, True)
+        elif reading.kind not in {AnswerKind.UNAVAILABLE, AnswerKind.ISSUER_FAULT}:
+            self._alarm("introspection_credentials", alias, url, False)
+
+    def _alarm(self, name: str, alias: str, url: str, holds: bool) -> None:
+        """Raise an alarm with the first endpoint of an issuer, end it with the last."""
+        urls = self._raised.setdefault((name, alias), set())
+        before = bool(urls)
+        (urls.add if holds else urls.discard)(url)
+        if bool(urls) != before:
+            self._alarms(name, alias, bool(urls))
+
+    def _remember(
+        self, key: bytes, reading: Reading, asked_ns: int
+    ) -> IntrospectionAnswer:
+        life_ns = int(reading.life_s * _NS)
+        active = reading.kind in {AnswerKind.JWT, AnswerKind.CLAIMS}
+        if active:
+            life_ns = int(life_ns * (1 - _JITTER * self._rng.random()))
+        answer = IntrospectionAnswer(
+            kind=reading.kind,
+            payload=reading.payload,
+            asked_boot_ns=asked_ns,
+            expires_boot_ns=asked_ns + life_ns if life_ns > 0 else 0,
+            retry_after_s=reading.retry_after_s,
+        )
+        if active or reading.kind is AnswerKind.INACTIVE:
+            # Reason: the newest word counts, also where it must not be kept.
+            self._active.pop(key, None)
+            self._inactive.pop(key, None)
+            if answer.expires_boot_ns:
+                kept = self._active if active else self._inactive
+                kept[key] = replace(answer, cached=True)
+        return answer
+
+    def _landed(self, key: bytes, flight: asyncio.Task[IntrospectionAnswer]) -> None:
+        del self._flights[key]
+        if not flight.cancelled() and (error := flight.exception()) is not None:
+            # Its callers get it too; this is for the case that all have gone.
+            _log.error("introspection_broke", extra={"error": type(error).__name__})
+
+    def _now_s(self) -> float:
+        return self._clock.boot_ns() / _NS
+
+
+def _unavailable(retry_after_s: int) -> IntrospectionAnswer:
+    return IntrospectionAnswer(AnswerKind.UNAVAILABLE, retry_after_s=retry_after_s)
+
+
+def _url(how: Introspection, region: int) -> str:
+    # Reason: a negative index would silently ask the last region.
+    if not 0 <= region < len(how.urls):
+        raise BugError("no such region to ask")
+    return how.urls[region]
+
+
+def _distinct(urls: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(urls))
+
+
+def _key(issuer: IssuerProfile, how: Introspection, url: str, token: bytes) -> bytes:
+    """Return the digest under which an answer is kept and a flight is shared.
+
+    Issuer profile, endpoint and client id are in it, each with its length, so that an
+    answer never serves for another of them.
+    """
+    parts = [issuer.digest, url.encode(), how.client_id.encode()]
+    framed = b"".join(len(part).to_bytes(4) + part for part in parts)
+    return hashlib.sha256(framed + token).digest()
