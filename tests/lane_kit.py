@@ -32,7 +32,11 @@ from tests.fakes import (
 
 DEADLINE_S = 5.0
 REGIONS = RegionSet(
-    names=("eu", "us"), default=0, own=0, claims=("region",), cookie=RegionCookie("region")
+    names=("eu", "us"),
+    default=0,
+    own=0,
+    claims=("region",),
+    cookie=RegionCookie("region"),
 )
 ANSWER = re.compile(rb"HTTP/1\.1 ([1-9][0-9]{2}) [^\r\n]*\r\n((?:[^\r\n]+\r\n)*)\r\n")
 
@@ -301,7 +305,7 @@ def tally_of(snapshot: Snapshot, meter: FakeMeter) -> Tally:
 async def eventually(condition: Callable[[], bool]) -> None:
     """Let the loop run until a condition holds."""
     async with asyncio.timeout(DEADLINE_S):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the one deadline helper of these tests
             await asyncio.sleep(0.001)
 
 

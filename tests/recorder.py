@@ -7,6 +7,8 @@ vouches for what the gateway sent. What it cannot read it keeps as `unclean`.
 import asyncio
 import contextlib
 import re
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -75,8 +77,16 @@ class Talk:
         self.buffer += data
         return bool(data)
 
+    async def gone(self) -> bool:
+        """Wait, without answering, until the gateway closes; False: do not go on."""
+        while await self.more():
+            pass
+        return False
+
     def reset(self) -> None:
         """Cut the connection with an RST."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 
