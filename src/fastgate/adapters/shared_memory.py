@@ -24,6 +24,7 @@ import mmap
 import os
 import pathlib
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -154,6 +155,18 @@ class SharedMemory:
                 " see the memory limit of the container or service"
             ) from exc
         return cls(made, children)
+
+    def begin(self, name: str, make: Callable[[mmap.mmap], object]) -> None:
+        """Lay out a segment before the first fork, for modules that know its format.
+
+        name: Of the segment. make: Called with a writable map, which is closed after.
+        """
+        segment = self._segments[name]
+        view = segment.map(segment.fd, writable=True)
+        try:
+            make(view)
+        finally:
+            view.close()
 
     def writer_view(self, *, keep: bool = False) -> Views:
         """Map everything for the agent. Once, in the forked agent.

@@ -15,7 +15,9 @@ This is the one file of the hot path in Cython's pure-Python mode: compiled in t
 product, run uncompiled in tests as well (DESIGN.md sections 4 and 5).
 """
 
+from collections.abc import Callable
 from hashlib import sha256
+from typing import Any
 
 import cython
 
@@ -208,7 +210,7 @@ class Case:
         return decision
 
     @cython.cfunc
-    def note(self, step: str, outcome: str):  # noqa: ANN202 - void in C
+    def note(self, step: str, outcome: str) -> None:
         if self.trace is not None:
             self.trace.append((step, outcome))
 
@@ -222,8 +224,8 @@ class Gate:
     """
 
     _decisions: DecisionCache
-    _find: object
-    _check: object
+    _find: Callable[[bytes], Any]
+    _check: Callable[..., int]
     _facts: FactsMaker
     _names: dict
     _table: Table | None
@@ -414,6 +416,7 @@ class Gate:
         alg: str = scanned.alg
         kid = scanned.kid
         asked = case.asked is not None and case.asked.key_asked
+        failed = case.asked.failed_key if case.asked is not None else b""
         if kid is None:
             candidates = [key for key in keys.every if alg in key.algorithms]
             del candidates[MAX_KEYS_WITHOUT_KID:]
@@ -436,7 +439,7 @@ class Gate:
         signature = scanned.signature()
         signed = token[: scanned.signing_input_end]
         for key in candidates:
-            if asked and key.thumbprint == case.asked.failed_key:
+            if key.thumbprint == failed:
                 continue
             if key.verify(alg, signature, signed):
                 return key
@@ -660,7 +663,7 @@ class Gate:
         return names
 
     @cython.cfunc
-    def _remember(self, mark: object, names: ClaimNames):  # noqa: ANN202
+    def _remember(self, mark: object, names: ClaimNames) -> None:
         if len(self._names) >= MAX_PROFILES:
             self._names.clear()
         self._names[mark] = names

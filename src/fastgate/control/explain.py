@@ -1,0 +1,156 @@
+"""Explain: what the gate decides about a token and request, step by step.
+
+Owns:      nothing; it asks a gate of the agent's own, which caches nothing.
+Called by: control.agent for `POST /v1/explain`. Never logs what it is given.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from fastgate.domain.decision import Asked, Decision
+from fastgate.domain.request import RequestHead
+from fastgate.domain.snapshot import Snapshot
+from fastgate.domain.target import parse_target
+from fastgate.domain.verdict import OUTCOMES, Reason, Verdict
+from fastgate.ports import Clock, Introspector
+
+__all__ = ["Decider", "Explainer"]
+
+# Reason: as many questions as the gate can have about one request.
+_MAX_QUESTIONS = 6
+
+
+class Decider(Protocol):
+    """The gate, as an explanation uses it."""
+
+    def decide(
+        self,
+        head: RequestHead,
+        snapshot: Snapshot,
+        wall_s: int,
+        boot_ns: int,
+        asked: Asked | None = None,
+        trace: list[tuple[str, str]] | None = None,
+    ) -> Decision:
+        """Judge a request and note each step."""
+        ...
+
+
+class Explainer:
+    """Runs the one order of checks with a trace.
+
+    gate: With its own decision cache, so that every step is shown anew.
+    introspector: Asked about opaque tokens, as a worker would.
+    """
+
+    def __init__(self, gate: Decider, clock: Clock, introspector: Introspector) -> None:
+        self._gate = gate
+        self._clock = clock
+        self._introspector = introspector
+
+    async def explain(
+        self,
+        snapshot: Snapshot,
+        *,
+        token: str | None,
+        method: str,
+        path: str,
+        cookies: str | None,
+        form: Mapping[str, Sequence[str]] | None,
+    ) -> dict[str, Any]:
+        """Return the checks in order with the outcome of each, and the decision.
+
+        path: A request target; what parsing refuses is explained too.
+        The keys are those that are held: nothing is fetched for an unknown kid.
+        """
+        steps: list[tuple[str, str]] = []
+        target = parse_target(path.encode("utf-8", "replace"))
+        if target is None:
+            steps.append(("framing", "the target is ambiguous or malformed"))
+            return _refused(steps, Reason.BAD_REQUEST)
+        raw, _, query = target.raw.partition(b"?")
+        del raw
+        head = RequestHead(
+            method,
+            target.path,
+            authorization=b"Bearer " + token.encode() if token is not None else None,
+            cookie=cookies,
+            query=query,
+            form=form,
+            encoded_separators=target.encoded_separators,
+        )
+        decision = await self._decide(head, snapshot, steps)
+        return _shown(decision, snapshot, steps)
+
+    async def _decide(
+        self, head: RequestHead, snapshot: Snapshot, steps: list[tuple[str, str]]
+    ) -> Decision:
+        asked = Asked()
+        for _ in range(_MAX_QUESTIONS):
+            trace: list[tuple[str, str]] = []
+            decision = self._gate.decide(
+                head,
+                snapshot,
+                int(self._clock.wall_s()),
+                self._clock.boot_ns(),
+                asked,
+                trace,
+            )
+            if decision.verdict is Verdict.ASK_KEY:
+                asked.key_answered(decision)
+                steps.append(("key", f"kid {decision.ask_kid!r} is not held"))
+            elif decision.verdict is Verdict.ASK_INTROSPECTION:
+                await self._ask(decision, snapshot, asked)
+            else:
+                steps.extend(trace)
+                return decision
+        return decision
+
+    async def _ask(self, decision: Decision, snapshot: Snapshot, asked: Asked) -> None:
+        route = decision.route
+        if route is None or route.issuer is None:
+            return
+        region = decision.region if decision.region >= 0 else snapshot.regions.default
+        asked.introspection = await self._introspector.ask(
+            route.issuer,
+            decision.credential,
+            region,
+            fresh_ns=route.max_staleness_ns if decision.stale_question else 0,
+        )
+
+
+def _refused(steps: list[tuple[str, str]], reason: Reason) -> dict[str, Any]:
+    return {
+        "verdict": "deny",
+        "reason": reason.value,
+        "status": OUTCOMES[reason].status,
+        "steps": [{"step": step, "outcome": outcome} for step, outcome in steps],
+    }
+
+
+def _shown(
+    decision: Decision, snapshot: Snapshot, steps: list[tuple[str, str]]
+) -> dict[str, Any]:
+    names = snapshot.regions.names
+    shown: dict[str, Any] = {
+        "verdict": decision.verdict.name.lower(),
+        "reason": decision.reason.value if decision.reason else None,
+        "status": OUTCOMES[decision.reason].status if decision.reason else 200,
+        "route": decision.route.name if decision.route else None,
+        "token": decision.kind,
+        "region": names[decision.region] if decision.region >= 0 else None,
+        "source": decision.source.value if decision.region >= 0 else None,
+        "conflict": decision.conflict.value if decision.conflict else None,
+        "steps": [{"step": step, "outcome": outcome} for step, outcome in steps],
+    }
+    facts = decision.facts
+    if facts is not None:
+        shown["facts"] = {
+            "kid": facts.kid,
+            "expires": facts.exp,
+            "issued": facts.iat,
+            "audience": sorted(facts.audience),
+            "scope": sorted(facts.scope),
+            "revocable_by": list(facts.revocation_kinds),
+        }
+    return shown
