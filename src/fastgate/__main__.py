@@ -1,0 +1,5 @@
+"""`python -m fastgate`: the same as the console script."""
+
+from fastgate.cli.entry import main
+
+main()
