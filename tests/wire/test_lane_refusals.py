@@ -1,7 +1,7 @@
 """What the general lane refuses before the gate: framing, targets, Host, limits.
 
-Each payload goes whole, byte by byte, and split at each CRLF. Passing is a 4xx, a closed
-connection and nothing complete at the upstream (THREATS section 10, T1, T3-T6, T17).
+Each payload goes whole, byte by byte, and split at each CRLF. Passing is a 4xx, a
+closed connection and nothing complete at the upstream (THREATS 10, T1, T3-T6, T17).
 """
 
 import pytest
@@ -22,8 +22,8 @@ BAD = {
     "te_odd": b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n",
     "te_vertical_tab": b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \x0bchunked"
     b"\r\n\r\n0\r\n\r\n",
-    "te_in_http_1_0": b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    b"0\r\n\r\n",
+    "te_in_http_1_0": b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+    b"\r\n0\r\n\r\n",
     "cl_twice_same": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
     b"Content-Length: 1\r\n\r\nX",
     "cl_twice_other": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
@@ -100,7 +100,6 @@ BAD = {
     # T18
     "get_with_body": b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nX",
     "head_with_body": b"HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nX",
-    # R4
     "tls_on_a_plain_port": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
     + b"\x00" * 40,
 }

@@ -34,6 +34,7 @@ READ_BYTES = 32_768
 
 _SWITCHING = 101
 _FIRST_FINAL = 200
+_BODILESS = frozenset({204, 304})
 
 
 class Pool(Protocol):
@@ -85,6 +86,8 @@ class Connection(ResponseHandler):
         self._idle = False
         self._expecting = False
         self._upgrade = False
+        self._bodiless = False
+        self._left = -1  # bytes of body still to come; -1: chunked, or up to the end
         self._heads = bytearray()
         self._seen = 0  # bytes of _heads that were searched
         self._informational = 0
@@ -94,12 +97,14 @@ class Connection(ResponseHandler):
         self._idle = False
         self._expecting = True
         self._upgrade = upgrade
+        self._bodiless = method == "HEAD"
+        self._left = -1
         self._heads.clear()
         self._seen = 0
         self._informational = 0
         self.heard = False
         self.set_response_params(
-            skip_payload=method == "HEAD",
+            skip_payload=self._bodiless,
             read_until_eof=True,
             auto_decompress=False,
             read_bufsize=READ_BYTES,
@@ -121,9 +126,10 @@ class Connection(ResponseHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Let no reset pass for the end of a body that is delimited by closing."""
         payload = self._payload
-        if exc is not None and payload is not None and not payload.is_eof():
-            payload.set_exception(UpstreamError(Reason.BAD_UPSTREAM_RESPONSE))
+        if exc is not None:
+            _break(payload)
         super().connection_lost(exc)
+        _break(payload)
         self.pool.closed(self)
 
     def data_received(self, data: bytes) -> None:
@@ -137,7 +143,21 @@ class Connection(ResponseHandler):
             self._heads += data
             self._check_heads()
         else:
-            super().data_received(data)
+            self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        if self._left >= 0 and data:
+            if len(data) > self._left:
+                # What is behind the body belongs to nobody (T24).
+                self.force_close()
+                data = data[: self._left]
+                if not data:
+                    return
+            self._left -= len(data)
+        payload = self._payload
+        super().data_received(data)
+        if self.exception() is not None:
+            _break(payload)
 
     def _check_heads(self) -> None:
         while self._expecting:
@@ -162,10 +182,19 @@ class Connection(ResponseHandler):
                     return
                 del self._heads[:end]
                 continue
-            self._expecting = False
-            checked = bytes(self._heads)
-            self._heads.clear()
-            super().data_received(checked)
+            self._begin_body(status, end)
+
+    def _begin_body(self, status: int, end: int) -> None:
+        self._expecting = False
+        head, rest = bytes(self._heads[:end]), bytes(self._heads[end:])
+        self._heads.clear()
+        if self._bodiless or status in _BODILESS:
+            self._left = 0
+        elif self.length >= 0:
+            self._left = self.length
+        super().data_received(head)
+        if rest:
+            self._feed(rest)
 
     def _fail(self) -> None:
         self._expecting = False
@@ -173,6 +202,12 @@ class Connection(ResponseHandler):
         self.set_exception(UpstreamError(Reason.BAD_UPSTREAM_RESPONSE))
         if self.transport is not None:
             self.transport.abort()
+
+
+def _break(payload: StreamReader | None) -> None:
+    # aiohttp leaves a body that can never end without an end where a chunk was bad.
+    if payload is not None and not payload.is_eof() and payload.exception() is None:
+        payload.set_exception(UpstreamError(Reason.BAD_UPSTREAM_RESPONSE))
 
 
 class Link:
