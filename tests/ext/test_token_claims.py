@@ -184,6 +184,38 @@ def test_scan_gives_a_remembered_header_when_it_comes_again():
     assert native.scan(compact(header=long), names).alg == "ES256"
 
 
+def test_scan_remembers_whole_headers_alone():
+    """The beginning of a header seen before is no header."""
+    names = native.ClaimNames(**NAMES)
+    assert native.scan(compact(), names).code == 1
+    head, tail = compact().split(b".", 1)
+    for size in range(4, len(head), 4):
+        scan = native.scan(head[:size] + b"." + tail, names)
+        assert (scan.name, scan.where) == ("json_truncated", "header")
+
+
+def test_scan_reads_a_name_in_its_own_object_alone():
+    """A claim's name in the header, in another object, or cut and continued is another.
+
+    The table of names is keyed anew for each profile, so many are tried.
+    """
+    text = compact(
+        header=b'{"alg":"x","iss":1,"exp":"","aud":[],"sid":{},"idx":"","region":1}',
+        claims=b'{"alg":1,"kid":{},"crit":[],"zip":1,"idx":"","uri":1,"session_ix":{},'
+        b'"client_ix":{},"status":{"exp":"","status_lisx":1,"region":1,"crit":1},'
+        b'"org":{"iss":1,"sub":{},"exp":"","aud":[],"status_list":{},"kid":1}}',
+    )
+    parents = [f"{letter}.v.x" for letter in "abcdefgh"]
+    inner = '{"v":{"iss":1,"sub":{},"exp":"","aud":[],"jti":[],"scope":1,"azp":{}}}'
+    deep = "{" + ",".join(f'"{letter}":{inner}' for letter in "abcdefgh") + "}"
+    for _ in range(200):
+        scan = native.scan(text, native.ClaimNames(**NAMES))
+        assert scan.name == "ok"
+        assert (scan.sid, scan.client_id, scan.region) == (None, None, None)
+        names = native.ClaimNames(region=tuple(parents))
+        assert native.scan_json(deep.encode(), names).name == "ok"
+
+
 def test_scan_keeps_no_object_when_it_ran_often():
     """Reference counts of everything shared stay as they were (rule 31)."""
     names = native.ClaimNames(**NAMES)
