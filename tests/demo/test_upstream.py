@@ -62,7 +62,7 @@ async def test_upstream_tells_kinds_of_credentials_apart(upstream):
 async def test_upstream_shows_every_copy_of_an_identity_header(upstream):
     """A spoofed copy beside the gateway's own would be seen."""
     headers = CIMultiDict([("X-Fastgate-Subject", "bob"), ("X-Fastgate-Scope", "a b")])
-    headers.add("x-fastgate-subject", "eve")
+    headers.add("X-Fastgate-Subject", "eve")
     seen = await ask(upstream, "/", headers=headers)
     assert seen["identity"] == {"subject": ["bob", "eve"], "scope": ["a b"]}
 
