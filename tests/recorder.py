@@ -61,6 +61,7 @@ class Talk:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     number: int
+    note: Callable[[], Awaitable[None]]
     buffer: bytearray = field(default_factory=bytearray)
 
     async def send(self, data: bytes) -> None:
@@ -75,6 +76,7 @@ class Talk:
         except ConnectionError:
             return False
         self.buffer += data
+        await self.note()
         return bool(data)
 
     async def gone(self) -> bool:
@@ -158,7 +160,7 @@ class Recorder:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        talk = Talk(reader, writer, len(self.received))
+        talk = Talk(reader, writer, len(self.received), self._note)
         self.received.append(talk.buffer)
         await self._note()
         try:
@@ -183,7 +185,6 @@ class Recorder:
                     if len(talk.buffer) > at:
                         self.unclean.append(bytes(talk.buffer[at:]))
                     return
-                await self._note()
             at += len(request.raw)
             self.requests.append(request)
             await self._note()
