@@ -189,7 +189,7 @@ async def _run_agent(node: Node) -> int:
     config, clock = node.config, node.clock
     views = node.memory.writer_view()
     agent, lasting = _build_agent(node, views)
-    admin = AdminListener(agent, address=config.admin)
+    admin = AdminListener(agent, token=agent.admin_token, names=[config.admin.host])
     status = StatusListener(agent)
     links = AgentLinks(
         node.links.agent_ends(),
@@ -327,7 +327,16 @@ def _build_feed(
     rules = config.revocation
     journal = LocalJournal(pathlib.Path(config.state_dir), config.node_name)
     leeways = [issuer.leeway.total_seconds() for issuer in config.issuers.values()]
-    bus: Bus = LocalBus(journal, config.region) if rules.is_local else _nats_bus(config)
+    lifetimes = Lifetimes(
+        max_token_s=int(rules.max_token_lifetime.total_seconds()),
+        max_session_s=int(rules.max_session_lifetime.total_seconds()),
+        leeway_s=int(max(leeways, default=5)),
+    )
+    bus: Bus = (
+        LocalBus(journal, config.region)
+        if rules.is_local
+        else _nats_bus(config, lifetimes.longest_s)
+    )
     return Feed(
         region=config.region,
         node=config.node_name,
@@ -338,11 +347,7 @@ def _build_feed(
         writer=writer,
         clock=clock,
         settings=FeedSettings(
-            lifetimes=Lifetimes(
-                max_token_s=int(rules.max_token_lifetime.total_seconds()),
-                max_session_s=int(rules.max_session_lifetime.total_seconds()),
-                leeway_s=int(max(leeways, default=5)),
-            ),
+            lifetimes=lifetimes,
             hash_key=rules.hash_key.reveal().encode() if rules.hash_key else b"",
             default_origin=config.regions.default,
             issuer_homes={
@@ -355,29 +360,31 @@ def _build_feed(
     )
 
 
-def _nats_bus(config: Config) -> Bus:
+def _nats_bus(config: Config, longest_s: int) -> Bus:
     try:
-        from fastgate.adapters.nats_bus import NatsBus, NatsSettings  # noqa: PLC0415
+        # An extra: a gateway with the local bus needs no NATS client.
+        from fastgate.adapters.nats_bus.bus import NatsBus  # noqa: PLC0415
+        from fastgate.adapters.nats_bus.link import NatsSettings  # noqa: PLC0415
     except ModuleNotFoundError as missing:
         raise StartError(
-            "revocation.bus is NATS, but the client is not installed: "
+            "revocation.bus is NATS, but its client is not installed: "
             'pip install "fastgate[nats]"'
         ) from missing
-    rules = config.revocation
-    nats = rules.nats
+    nats = config.revocation.nats
+    settings = NatsSettings(
+        servers=(config.revocation.bus,),
+        credentials=pathlib.Path(nats.credentials) if nats.credentials else None,
+        user=nats.user,
+        password=nats.password.reveal() if nats.password else None,
+        replicas=nats.replicas,
+        max_bytes=config.revocation.stream_bytes,
+        max_age_s=max(int(nats.retention.total_seconds()), longest_s),
+    )
     return NatsBus(
-        NatsSettings(
-            url=rules.bus,
-            region=config.region,
-            node=config.node_name,
-            origins=config.origins,
-            credentials=nats.credentials,
-            user=nats.user,
-            password=nats.password.reveal() if nats.password else None,
-            replicas=nats.replicas,
-            retention_s=nats.retention.total_seconds(),
-            max_bytes=rules.stream_bytes,
-        )
+        settings,
+        region=config.region,
+        node=config.node_name,
+        origins=config.origins,
     )
 
 
