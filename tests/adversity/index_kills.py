@@ -129,7 +129,9 @@ def judge(memory: Memory, reader: Reader, draw: random.Random) -> list[str]:
             page[UNSTABLE] += 1
         elif answer != revocations.REVOKED and page[ACKED] - acked < LIFE // 4:
             faults.append(f"acknowledged {number} of {acked} gets {answer}")
-    for never in (key_of(acked + draw.randrange(LIFE), 2), key_of(lifted, 1)):
+    # The key of zeros is that of an empty slot.
+    unknown = key_of(acked + draw.randrange(LIFE), 2)
+    for never in (unknown, key_of(lifted, 1), bytes(16)):
         answer = reader.check(never, now_s, now_s, START, 0, 0, 0, 0)
         if answer == revocations.REVOKED:
             faults.append(f"{never.hex()} is revoked at {acked}")
@@ -140,7 +142,7 @@ def judge(memory: Memory, reader: Reader, draw: random.Random) -> list[str]:
             faults.append(f"evidence covers {number}, the index does not")
         page[FRONT] += answer == revocations.REVOKED
         page[STALE] += answer == revocations.STALE_HOME
-    page[CHECKS] += 7
+    page[CHECKS] += 8
     return faults
 
 

@@ -116,6 +116,23 @@ def test_keys_that_share_half_are_told_apart(memory):
         assert memory.check(other) == CLEAR
 
 
+@pytest.mark.parametrize("half", [0, 1])
+def test_keys_of_one_slot_that_share_half_are_told_apart(memory, half):
+    """Same bucket, same bits, one word equal: only the other word decides."""
+    seeds = struct.unpack_from("=QQ", memory.buffers[2], 24)
+    keys = []
+    for mixed in (1, 64):  # with 1 in the other word, the mix is this number itself
+        words = [seeds[0] ^ 1, seeds[1] ^ 1]
+        words[half] = seeds[half] ^ mixed
+        keys.append(struct.pack("=QQ", *words))
+    memory.writer.insert(keys[0], ALWAYS, LATER_S)
+    assert memory.check(keys[0]) == REVOKED
+    assert memory.check(keys[1]) == CLEAR
+    memory.writer.insert(keys[1], ALWAYS, LATER_S + 1)
+    assert memory.reader.find(keys[0]) == (ALWAYS, LATER_S)
+    assert memory.reader.find(keys[1]) == (ALWAYS, LATER_S + 1)
+
+
 def test_insert_merges_to_the_later_cutoff_and_the_later_expiry(memory):
     """Order and repeats of events do not matter."""
     memory.writer.insert(key_of(1), NOW_S, LATER_S + 1)

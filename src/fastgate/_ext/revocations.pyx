@@ -92,6 +92,7 @@ cdef int halves(bytes key, uint64_t* lo, uint64_t* hi) except -1:
 
 
 @cython.final
+@cython.no_gc_clear                  # the words are in use for as long as the object is
 cdef class RevocationReader:
     """Judge requests by the index, without a lock and without writing it."""
 
@@ -182,6 +183,7 @@ cdef class RevocationReader:
 
 
 @cython.final
+@cython.no_gc_clear                  # a cycle through `free` is broken on its other side
 cdef class RevocationWriter:
     """Keep the index: the one writer of these buffers."""
 
