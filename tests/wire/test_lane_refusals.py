@@ -8,6 +8,9 @@ import pytest
 from tests.lane_kit import Gateway, gateway, limits, public, snapshot_of
 from tests.recorder import recording
 
+# One loop: what is refused is refused above it, and there are hundreds of cases.
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+
 BAD = {
     # T1: framing that two readers would read differently.
     "cl_te": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n"

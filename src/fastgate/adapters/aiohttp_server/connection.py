@@ -14,7 +14,7 @@ import logging
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from typing import Any, Never, Protocol
+from typing import Any, Never, Protocol, cast
 
 from aiohttp import web_protocol
 from aiohttp.http_exceptions import LineTooLong
@@ -134,9 +134,10 @@ class Connection(web_protocol.RequestHandler):
         if not self.lane.admit(self, self.snapshot.limits.connections):
             self._deaf = self._force_close = True
             self._manager = None
-            if isinstance(transport, asyncio.Transport):
-                transport.write(_OVERLOADED)
-                transport.close()
+            # Not every loop's transport is an asyncio.Transport by class.
+            stream = cast("asyncio.Transport", transport)
+            stream.write(_OVERLOADED)
+            stream.close()
             return
         super().connection_made(transport)
         self._arm(self.snapshot.timers.first_byte_s)
