@@ -37,6 +37,6 @@ def command(
     if warnings:
         typer.echo(format_problems(warnings), err=True)
 
-    from fastgate.wiring import serve
+    from fastgate.wiring.supervisor import serve
 
     raise typer.Exit(serve(loaded.config, loaded.file))

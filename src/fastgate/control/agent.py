@@ -235,6 +235,9 @@ class Agent:
         if home is not None and home not in self.snapshot.regions.names:
             known = ", ".join(self.snapshot.regions.names)
             raise EntryError("home", f"unknown region; known: {known}")
+        if self._parts.feed.standalone:
+            # The node stands in as origin for every region (DESIGN.md section 8).
+            home = self._parts.feed.region
         return Entry(
             kind=kind,
             issuer=profile.issuer,

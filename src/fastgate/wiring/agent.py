@@ -1,0 +1,280 @@
+"""Agent role: the parts of the agent process, put together.
+
+Owns:      nothing after the build.
+Called by: wiring.supervisor, in the forked agent.
+"""
+
+import mmap
+import os
+import pathlib
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from fastgate._ext import counters, revocations
+from fastgate._ext.decisions import DecisionCache
+from fastgate.adapters.agent_link import AgentLinks
+from fastgate.adapters.clock import SystemClock
+from fastgate.adapters.http_fetch import HttpFetcher
+from fastgate.adapters.key_files import KeyFiles
+from fastgate.adapters.local_bus import LocalBus
+from fastgate.adapters.local_journal import LocalJournal
+from fastgate.adapters.log_writer import AuditLog
+from fastgate.adapters.prometheus import MetricsPage
+from fastgate.adapters.shared_document import SharedDocument
+from fastgate.adapters.shared_memory import (
+    Views,
+)
+from fastgate.admin.api import AdminListener
+from fastgate.admin.status_page import StatusListener
+from fastgate.config.model import Config
+from fastgate.control.agent import Agent, AgentParts, key_sources
+from fastgate.control.agent_metrics import ColumnFollower, samples
+from fastgate.control.alarms import Alarms
+from fastgate.control.explain import Explainer
+from fastgate.control.feed import Feed
+from fastgate.control.feed_settings import FeedSettings
+from fastgate.control.follower import Follower
+from fastgate.control.introspection import Introspections
+from fastgate.control.keyring import Keyring
+from fastgate.control.reload import Reloader
+from fastgate.domain.entry import Lifetimes
+from fastgate.domain.metric_plan import TABLE_COLUMNS
+from fastgate.domain.snapshot import Snapshot
+from fastgate.errors import StartError
+from fastgate.hotpath.gate import Gate
+from fastgate.hotpath.keys import build_keys
+from fastgate.ports import Bus
+from fastgate.wiring.node import Node, metric_plan, on_signals, revocation_reader
+
+__all__ = ["run_agent"]
+
+# Reason: explanations are asked one at a time, by people.
+_EXPLAIN_FACTS = 64
+
+
+async def run_agent(node: Node) -> int:
+    """Run the agent on this loop until SIGTERM; returns the exit code."""
+    for sock in node.data:
+        sock.close()
+    config, clock = node.config, node.clock
+    views = node.memory.writer_view()
+    agent, lasting = _build_agent(node, views)
+    admin = AdminListener(agent, token=agent.admin_token, names=[config.admin.host])
+    status = StatusListener(agent)
+    links = AgentLinks(
+        node.links.agent_ends(),
+        on_ask=agent.asked,
+        on_note=agent.noted,
+        log=structlog.get_logger("fastgate.agent"),
+    )
+    ending = on_signals(
+        {
+            signal.SIGHUP: agent.reload,
+            signal.SIGUSR1: lasting.audit_reopened,
+        }
+    )
+    views.beat(clock.boot_ns())
+    links.start()
+    await status.start(node.status)
+    await agent.start()
+    await admin.start(node.admin)
+    await ending
+    await admin.stop()
+    await agent.stop()
+    await links.stop()
+    await status.stop()
+    await lasting.fetcher.close()
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Lasting:
+    """What the agent's process closes itself."""
+
+    fetcher: HttpFetcher
+    audit: AuditLog
+
+    async def audit_reopened(self) -> None:
+        self.audit.reopen()
+
+
+def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
+    config, clock = node.config, node.clock
+    alarms = Alarms()
+    keys = SharedDocument(views.keys, writable=True)
+    published = SharedDocument(views.config, writable=True)
+    if published.version() == 0:
+        published.publish(config.to_document())
+    writer = revocations.RevocationWriter(
+        views.control,
+        views.arena0,
+        views.arena1,
+        views.slots,
+        origins=len(config.origins),
+        now_s=int(clock.wall_s()),
+        free=_freeing(views),
+    )
+    pages = _Pages(node, views)
+    follower = Follower(
+        config=published,
+        keys=keys,
+        inherited=config,
+        build_keys=build_keys,
+        adopted=pages.adopt,
+    )
+    pages.adopt(follower.cell.current, follower.config)
+    fetcher = HttpFetcher()
+    keyring = Keyring(
+        issuers=key_sources(follower.config),
+        fetcher=fetcher,
+        clock=clock,
+        store=KeyFiles(config.state_dir),
+        publish=keys.publish,
+        alarms=alarms.set,
+    )
+    feed = _build_feed(config, clock, writer, alarms)
+    explain_gate = Gate(DecisionCache(_EXPLAIN_FACTS), revocation_reader(views, None))
+    introspection = Introspections(fetcher=fetcher, clock=clock, alarms=alarms.set)
+
+    async def apply(newer: Config) -> None:
+        follower.refresh()
+        await keyring.reconfigure(key_sources(newer))
+
+    audit = AuditLog(pathlib.Path(config.state_dir) / "audit.jsonl")
+    agent = Agent(
+        AgentParts(
+            feed=feed,
+            keyring=keyring,
+            index=writer,
+            follower=follower,
+            explainer=Explainer(explain_gate, clock, introspection),
+            reloader=Reloader(
+                config=follower.config,
+                path=node.path,
+                publish=lambda newer: _publish(published, newer),
+                apply=apply,
+            ),
+            audit=audit,
+            alarms=alarms,
+            clock=clock,
+            columns=lambda: pages.columns,
+            page=pages.render,
+            draining_since_ns=views.draining_since_ns,
+            beat=views.beat,
+            commit=os.environ.get("FASTGATE_COMMIT", "unknown"),
+        ),
+        workers=len(node.data),
+    )
+    pages.status = agent.status
+    return agent, _Lasting(fetcher, audit)
+
+
+def _publish(document: SharedDocument, config: Config) -> None:
+    document.publish(config.to_document())
+
+
+def _freeing(views: Views) -> Callable[[int, int, int], object]:
+    arenas = (views.arena0, views.arena1)
+
+    def free(index: int, offset: int, size_bytes: int) -> None:
+        arenas[index].madvise(mmap.MADV_REMOVE, offset, size_bytes)
+
+    return free
+
+
+def _build_feed(
+    config: Config,
+    clock: SystemClock,
+    writer: revocations.RevocationWriter,
+    alarms: Alarms,
+) -> Feed:
+    rules = config.revocation
+    journal = LocalJournal(pathlib.Path(config.state_dir), config.node_name)
+    leeways = [issuer.leeway.total_seconds() for issuer in config.issuers.values()]
+    lifetimes = Lifetimes(
+        max_token_s=int(rules.max_token_lifetime.total_seconds()),
+        max_session_s=int(rules.max_session_lifetime.total_seconds()),
+        leeway_s=int(max(leeways, default=5)),
+    )
+    bus: Bus = (
+        LocalBus(journal, config.region)
+        if rules.is_local
+        else _nats_bus(config, lifetimes.longest_s)
+    )
+    return Feed(
+        region=config.region,
+        node=config.node_name,
+        origins=config.origins,
+        standalone=rules.is_local,
+        journal=journal,
+        bus=bus,
+        writer=writer,
+        clock=clock,
+        settings=FeedSettings(
+            lifetimes=lifetimes,
+            hash_key=rules.hash_key.reveal().encode() if rules.hash_key else b"",
+            default_origin=config.regions.default,
+            issuer_homes={
+                issuer.issuer: issuer.home
+                for issuer in config.issuers.values()
+                if issuer.home
+            },
+        ),
+        alarms=alarms.set,
+    )
+
+
+def _nats_bus(config: Config, longest_s: int) -> Bus:
+    try:
+        # An extra: a gateway with the local bus needs no NATS client.
+        from fastgate.adapters.nats_bus.bus import NatsBus  # noqa: PLC0415
+        from fastgate.adapters.nats_bus.link import NatsSettings  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        raise StartError(
+            "revocation.bus is NATS, but its client is not installed: "
+            'pip install "fastgate[nats]"'
+        ) from missing
+    nats = config.revocation.nats
+    settings = NatsSettings(
+        servers=(config.revocation.bus,),
+        credentials=pathlib.Path(nats.credentials) if nats.credentials else None,
+        user=nats.user,
+        password=nats.password.reveal() if nats.password else None,
+        replicas=nats.replicas,
+        max_bytes=config.revocation.stream_bytes,
+        max_age_s=max(int(nats.retention.total_seconds()), longest_s),
+    )
+    return NatsBus(
+        settings,
+        region=config.region,
+        node=config.node_name,
+        origins=config.origins,
+    )
+
+
+class _Pages:
+    """The metrics page and columns of the configuration in force."""
+
+    def __init__(self, node: Node, views: Views) -> None:
+        self._node = node
+        self._view = views.counters
+        self.status: Callable[[], dict[str, Any]] = dict
+        self.columns: ColumnFollower
+        self._page: MetricsPage
+
+    def adopt(self, snapshot: Snapshot, _: Config) -> None:
+        """Lay out page and columns for a snapshot."""
+        plan = metric_plan(snapshot)
+        rows = self._node.rows
+        row = counters.CounterRow(self._view, rows - 1, plan.columns, plan.layout)
+        table = counters.CounterTable(self._view, rows, TABLE_COLUMNS, plan.layout)
+        self.columns = ColumnFollower(plan, row)
+        self._page = MetricsPage(table, plan, lambda: samples(self.status()))
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """Return the page and its content type."""
+        return self._page.render(accept)

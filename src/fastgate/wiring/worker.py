@@ -1,0 +1,127 @@
+"""Worker role: the parts of a worker process, put together.
+
+Owns:      nothing after the build.
+Called by: wiring.supervisor, in each forked worker.
+"""
+
+import pathlib
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastgate._ext import counters
+from fastgate._ext.decisions import DecisionCache
+from fastgate.adapters.agent_link import WorkerLink
+from fastgate.adapters.aiohttp_client.pool import UpstreamPool
+from fastgate.adapters.aiohttp_server.lane import GeneralLane
+from fastgate.adapters.http_fetch import HttpFetcher
+from fastgate.adapters.log_writer import AccessLog
+from fastgate.adapters.shared_document import SharedDocument
+from fastgate.adapters.shared_memory import (
+    Views,
+)
+from fastgate.config.model import Config
+from fastgate.control.follower import Follower
+from fastgate.control.introspection import Introspections
+from fastgate.control.worker import Worker
+from fastgate.domain.snapshot import Snapshot
+from fastgate.hotpath.gate import Gate
+from fastgate.hotpath.keys import build_keys
+from fastgate.hotpath.relay import Relay
+from fastgate.hotpath.tally import Tally
+from fastgate.hotpath.upstreams import UpstreamHealth
+from fastgate.wiring.node import Node, metric_plan, on_signals, revocation_reader
+
+__all__ = ["run_worker"]
+
+
+async def run_worker(node: Node, slot: int) -> int:
+    """Run the worker of a slot until SIGTERM and drained; returns the exit code."""
+    # Whoever takes a worker over must not be able to accept for the others.
+    for other, sock in enumerate(node.data):
+        if other != slot:
+            sock.close()
+    node.admin.close()
+    node.status.close()
+    clock = node.clock
+    views = node.memory.reader_view(slot)
+    link = WorkerLink(node.links.worker_end(slot))
+    follower = Follower(
+        config=SharedDocument(views.config, writable=False),
+        keys=SharedDocument(views.keys, writable=False),
+        inherited=node.config,
+        build_keys=build_keys,
+    )
+    config = follower.config
+    decisions = DecisionCache(config.limits.cached_tokens)
+    plan = metric_plan(follower.cell.current)
+    row = counters.CounterRow(views.counters, slot, plan.columns, plan.layout)
+    dropped = plan.column("fastgate_log_dropped_total", "access")
+    access_log = AccessLog(
+        lambda lines: row.add(dropped, lines),
+        peer_key=node.peer_key,
+        path=pathlib.Path(config.log.file) if config.log.file else None,
+        sample=config.log.sample,
+    )
+    fetcher = HttpFetcher()
+    pool = UpstreamPool()
+    worker = Worker(
+        slot=slot,
+        follower=follower,
+        link=link,
+        clock=clock,
+        beat=views.beat,
+        draining_since_ns=views.draining_since_ns,
+        cache_stats=decisions.stats,
+    )
+    relay = Relay(
+        gate=Gate(decisions, revocation_reader(views, slot)),
+        cell=follower.cell,
+        key_asker=worker,
+        introspector=Introspections(fetcher=fetcher, clock=clock, alarms=worker.alarm),
+        dialer=pool,
+        health=UpstreamHealth(),
+        clock=clock,
+        access_log=access_log,
+    )
+
+    def adopt(snapshot: Snapshot, _: Config) -> None:
+        relay.adopt(snapshot, _tally(views, slot, snapshot))
+
+    adopt(follower.cell.current, config)
+    follower.adopted = adopt
+    lane = GeneralLane(relay, follower.cell)
+    ending = on_signals({signal.SIGUSR1: _reopening(access_log)})
+    link.start()
+    await worker.start()
+    await lane.start(node.data[slot])
+    await ending
+    await worker.drain(lane)
+    await worker.stop()
+    link.stop()
+    pool.close()
+    await fetcher.close()
+    access_log.close(1.0)
+    return 0
+
+
+def _tally(views: Views, slot: int, snapshot: Snapshot) -> Tally:
+    plan = metric_plan(snapshot)
+    row = counters.CounterRow(views.counters, slot, plan.columns, plan.layout)
+    for column in plan.gauge_columns:
+        row.set(column, 0)
+    regions = snapshot.regions
+    return Tally(
+        plan,
+        row,
+        routes=snapshot.route_names(),
+        regions=regions.names,
+        own=regions.names[regions.own],
+    )
+
+
+def _reopening(log: AccessLog) -> Callable[[], Coroutine[Any, Any, None]]:
+    async def reopen() -> None:
+        log.reopen()
+
+    return reopen
