@@ -5,7 +5,7 @@ from urllib.parse import parse_qs
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.key_fakes import answer
 from tests.tokens import token
@@ -213,6 +213,7 @@ def test_answer_without_identifiers_lives_ten_seconds():
     assert read_json({**outer, "phantom_token": bare}).life_s == 10
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=200),
     st.integers(100, 999),

@@ -157,3 +157,17 @@ async def test_close_ends_flights():
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert worker.endpoint.running == 0
+
+
+async def test_fault_of_ours_during_a_probe_does_not_close_the_endpoint_for_good():
+    """Whatever ends a probe, another one follows."""
+    worker = Worker(answer(status=503))
+    for n in range(5):
+        await worker.ask(b"t%d" % n)
+    worker.time.advance(60)
+    worker.endpoint.say = RuntimeError("bug")
+    with pytest.raises(RuntimeError):
+        await worker.ask(b"probe")
+    worker.time.advance(60)
+    worker.endpoint.say = ACTIVE
+    assert (await worker.ask(b"again")).kind is AnswerKind.CLAIMS

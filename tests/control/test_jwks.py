@@ -5,7 +5,7 @@ import json
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.jwk_makers import ec_pair, ed25519_pair, number, rsa_pair
 
@@ -140,6 +140,7 @@ def test_document_is_useless_as_a_whole(body, code):
     assert error.value.code == code
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_reading_octets_raises_nothing_else(body):
     """Every document is hostile."""
@@ -163,6 +164,7 @@ _VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(_VALUES, max_size=5))
 def test_reading_key_shaped_values_raises_nothing_else(values):
     """Members of any type in any place are a flaw of that key, not of the keyring."""

@@ -4,7 +4,7 @@ import hashlib
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.jwk_makers import ec_pair, ed25519_pair, rsa_pair
 
@@ -74,6 +74,7 @@ def test_saved_document_is_read_as_written():
     assert read_saved(DOCUMENT) == SAVED
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(DOCUMENT) * 8 - 1))
 def test_saved_document_is_refused_when_one_bit_changed(bit):
     """A disk that lies costs a fetch, never trust in a wrong key."""

@@ -6,7 +6,7 @@ import hmac
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.jwk_makers import ec_pair, ed25519_pair, number, pair_for, rsa_pair
 
@@ -306,6 +306,7 @@ def test_build_keys_keeps_keys_without_kid_in_order():
 _FUZZED = {alg: build_key(pair_for(alg).jwk()) for alg in ("ES256", "EdDSA")}
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(sorted(_FUZZED)), st.binary(max_size=200), st.binary(max_size=40)
 )
@@ -314,6 +315,7 @@ def test_verify_never_raises_for_any_octets(alg, signature, signed):
     assert _FUZZED[alg].verify(alg, signature, signed) is False
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=256, max_size=256))
 def test_rsa_verify_never_raises_for_any_octets(signature):
     """Also where the number is not below the modulus."""

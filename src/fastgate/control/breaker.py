@@ -5,15 +5,24 @@ Called by: control.introspection. Pure: the caller brings the time.
 Source:    THREATS.md I10, F17.
 """
 
+import enum
 import random
 
-__all__ = ["Breaker"]
+__all__ = ["Breaker", "Leave"]
 
 # Reason: single lost answers are ordinary; five in a row are not.
 _FAILURES = 5
 _FIRST_OPEN_S = 1.0
 _MOST_OPEN_S = 30.0
 _JITTER = 0.2
+
+
+class Leave(enum.Enum):
+    """Whether a question may be sent."""
+
+    REFUSED = 0
+    ORDINARY = 1
+    PROBE = 2  # the one that finds out whether the endpoint is back
 
 
 class Breaker:
@@ -44,12 +53,14 @@ class Breaker:
             return _FIRST_OPEN_S
         return max(self._open_until_s - now_s, 0.0)
 
-    def enter(self, now_s: float) -> bool:
-        """Take leave to ask; each True must be followed by one of the three below."""
+    def enter(self, now_s: float) -> Leave:
+        """Take leave to ask; each but REFUSED must be followed by one of those below."""
         if self.wait_s(now_s) > 0:
-            return False
-        self._probing = self.is_open
-        return True
+            return Leave.REFUSED
+        if not self.is_open:
+            return Leave.ORDINARY
+        self._probing = True
+        return Leave.PROBE
 
     def succeeded(self) -> None:
         """Note an answer, good or bad: somebody is there."""
@@ -57,19 +68,21 @@ class Breaker:
         self._open_s = 0.0
         self._probing = False
 
-    def failed(self, now_s: float, asked_s: float = 0.0) -> None:
+    def failed(self, leave: Leave, now_s: float, asked_s: float = 0.0) -> None:
         """Note that there was no answer.
 
+        leave: What `enter` said before. A question that was sent before the breaker
+            opened tells nothing new when it fails afterwards.
         asked_s: How long the endpoint asked to be left alone, honoured up to 30 s.
         """
-        self._probing = False
         self._failures += 1
-        if self._failures >= _FAILURES or asked_s > 0:
+        if leave is Leave.PROBE:
+            self._probing = False
+        opens = self._failures >= _FAILURES or asked_s > 0
+        if leave is Leave.PROBE or (opens and not self.is_open):
             doubled_s = min(max(self._open_s * 2, _FIRST_OPEN_S), _MOST_OPEN_S)
             self._open_s = doubled_s * (1 + _JITTER * self._rng.random())
-            wait_s = max(self._open_s, min(asked_s, _MOST_OPEN_S))
-            self._open_until_s = max(self._open_until_s, now_s + wait_s)
-
-    def abandoned(self) -> None:
-        """Note that nothing was learnt, e.g. because the question was withdrawn."""
-        self._probing = False
+            self._open_until_s = now_s + self._open_s
+        if self.is_open:
+            asked_until_s = now_s + min(asked_s, _MOST_OPEN_S)
+            self._open_until_s = max(self._open_until_s, asked_until_s)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 from cachetools import LRUCache
 
-from fastgate.control.breaker import Breaker
+from fastgate.control.breaker import Breaker, Leave
 from fastgate.control.introspection_answer import Reading, question, read_answer
 from fastgate.domain.introspection import AnswerKind, IntrospectionAnswer
 from fastgate.domain.region import NO_REGION
@@ -208,9 +208,17 @@ class Introspections:
         try:
             async with asyncio.timeout(how.timeout_s), endpoint.slots:
                 # Reason: it may have opened while this one was queued.
-                if not endpoint.breaker.enter(self._now_s()):
+                leave = endpoint.breaker.enter(self._now_s())
+                if leave is Leave.REFUSED:
                     return self._turn_away(endpoint) or _unavailable(_BUSY_RETRY_S)
-                return await self._call(endpoint, key, alias, how, url, token)
+                asked_ns = self._clock.boot_ns()
+                # What a time-out counts as, and a fault of ours.
+                reading = Reading(AnswerKind.UNAVAILABLE)
+                try:
+                    reading = await self._put(how, url, token)
+                finally:
+                    self._note(endpoint, leave, alias, url, reading)
+                return self._remember(key, reading, asked_ns)
         except TimeoutError:
             self._counts["turned_away"] += 1
             return _unavailable(_BUSY_RETRY_S)
@@ -225,18 +233,10 @@ class Introspections:
         self._counts["turned_away"] += 1
         return _unavailable(max(math.ceil(wait_s), _BUSY_RETRY_S))
 
-    async def _call(
-        self,
-        endpoint: _Endpoint,
-        key: bytes,
-        alias: str,
-        how: Introspection,
-        url: str,
-        token: bytes,
-    ) -> IntrospectionAnswer:
-        """Ask, and note for the breaker, the alarms and the caches what came of it."""
+    async def _put(self, how: Introspection, url: str, token: bytes) -> Reading:
+        """Put the question and read the answer."""
         self._counts["asked"] += 1
-        asked_ns, wall_s = self._clock.boot_ns(), self._clock.wall_s()
+        wall_s = self._clock.wall_s()
         headers, body = question(how, token)
         try:
             answer = await self._fetcher.fetch(
@@ -247,23 +247,23 @@ class Introspections:
                 timeout_s=how.timeout_s,
                 max_bytes=_MAX_ANSWER_BYTES,
             )
-            reading = read_answer(answer, how, wall_s=wall_s)
         except BadAnswerError:
-            reading = Reading(AnswerKind.ISSUER_FAULT)
+            return Reading(AnswerKind.ISSUER_FAULT)
         except ControlError:
-            reading = Reading(AnswerKind.UNAVAILABLE)
-        except asyncio.CancelledError:
-            # The time-out of the whole flight, or close().
-            self._note(endpoint, alias, url, Reading(AnswerKind.UNAVAILABLE))
-            raise
-        self._note(endpoint, alias, url, reading)
-        return self._remember(key, reading, asked_ns)
+            return Reading(AnswerKind.UNAVAILABLE)
+        return read_answer(answer, how, wall_s=wall_s)
 
     def _note(
-        self, endpoint: _Endpoint, alias: str, url: str, reading: Reading
+        self,
+        endpoint: _Endpoint,
+        leave: Leave,
+        alias: str,
+        url: str,
+        reading: Reading,
     ) -> None:
+        """Tell breaker and alarms what came of a question."""
         if reading.kind is AnswerKind.UNAVAILABLE:
-            endpoint.breaker.failed(self._now_s(), reading.retry_after_s)
+            endpoint.breaker.failed(leave, self._now_s(), reading.retry_after_s)
         else:
             endpoint.breaker.succeeded()
         self._alarm("introspection_unavailable", alias, url, endpoint.breaker.is_open)
