@@ -322,3 +322,12 @@ def test_hostile_set_grows_held_keys_no_further_than_two_documents():
         fresh = [{**A, "kid": f"{round_}-{n}"} for n in range(64)]
         made.keys_answered(key_set(*fresh), float(round_))
     assert len(made.held) == 128
+
+
+@pytest.mark.parametrize("code", BAD)
+def test_cve_2026_31837_failed_first_fetch_leaves_no_key_at_all(code):
+    """Nothing built in, nothing from a header: no keys are no keys, and an alarm."""
+    made = fed(BAD[code])
+    assert kids(made) == set()
+    assert made.last_fetch_ok is False
+    assert made.alarms() == {"jwks_unavailable"}

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import math
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -228,6 +229,17 @@ def test_rsa_key_is_refused_when_weak(members, flaw):
     with pytest.raises(JwkError) as error:
         build_key(rsa_pair().jwk(**members))
     assert error.value.flaw is flaw
+
+
+def test_cve_2017_15361_modulus_with_the_roca_fingerprint_is_refused():
+    """Its primes are powers of 65537 modulo small primes, so it can be factored."""
+    primorial = math.prod(p for p in range(2, 168) if all(p % d for d in range(2, p)))
+    looks_alike = pow(65537, 12345, primorial) + primorial * (2**2047 // primorial + 1)
+    odd = looks_alike if looks_alike % 2 else looks_alike + primorial
+    with pytest.raises(JwkError) as error:
+        build_key(rsa_pair().jwk(n=number(odd)))
+    assert error.value.flaw is Flaw.WEAK
+    assert build_key(rsa_pair().jwk(n=number(odd + 2))).algorithms == {"RS256", "PS256"}
 
 
 _P25519 = 2**255 - 19

@@ -54,7 +54,7 @@ class Breaker:
         return max(self._open_until_s - now_s, 0.0)
 
     def enter(self, now_s: float) -> Leave:
-        """Take leave to ask; each but REFUSED must be followed by one of those below."""
+        """Take leave to ask; unless REFUSED, one of those below must follow."""
         if self.wait_s(now_s) > 0:
             return Leave.REFUSED
         if not self.is_open:
