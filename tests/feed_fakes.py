@@ -191,7 +191,7 @@ class FakeBus:
         self._check(self._region)
         for bus in self._broker.buses:
             if bus.up and bus._listener is not None:
-                bus._listener.reported(payload)
+                bus._listener.reported("", payload)
 
     async def hand(self, home: str, payload: bytes) -> bytes:
         self._check(home)

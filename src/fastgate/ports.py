@@ -357,8 +357,8 @@ class BusListener(Protocol):
         """Take a message just stored; may be lost, repeated or out of order."""
         ...
 
-    def reported(self, payload: bytes) -> None:
-        """Take the report of some node, this one included."""
+    def reported(self, sender: str, payload: bytes) -> None:
+        """Take a node's report, this one's too; `sender` as the bus knows, or ""."""
         ...
 
     def connected(self, up: bool) -> None:

@@ -406,6 +406,28 @@ def test_stream_is_read_from_its_start_when_it_is_shorter_than_what_was_read():
     assert origin.plan() == Plan(0, 1)
 
 
+def test_bus_is_asked_when_live_positions_begin_again():
+    """Another stream under the same name looks like a repeat at first."""
+    origin = Origin()
+    origin.live(origin.say(1), origin.mark())
+    origin.wipe()
+    origin.now += SECOND
+    assert not origin.tracker.wants_state(origin.now)
+    origin.live(origin.say(1, by=TWO))
+    assert origin.tracker.wants_state(origin.now)
+    assert origin.plan() == Plan(0, 1)
+
+
+def test_bus_is_asked_every_five_seconds_when_all_seems_well():
+    """A stream made anew that has grown past ours gives no other sign."""
+    origin = Origin()
+    for _ in range(4):
+        origin.live(origin.mark())
+        assert not origin.tracker.wants_state(origin.now)
+    origin.live(origin.mark())
+    assert origin.tracker.wants_state(origin.now)
+
+
 def test_live_messages_during_the_question_do_not_look_like_a_shorter_stream():
     """The answer may be older than what arrived since."""
     origin = Origin()

@@ -86,7 +86,7 @@ class LocalBus:
     async def report(self, payload: bytes) -> None:
         """Tell the listener: this host has no other node."""
         if self._listener is not None:
-            self._listener.reported(payload)
+            self._listener.reported("", payload)
 
     async def hand(self, home: str, payload: bytes) -> bytes:  # noqa: ARG002  # nobody there
         """Raise ControlError: this node stands in for every region itself."""

@@ -58,6 +58,7 @@ class LocalJournal:
         self._folder = state_dir
         self._node = node
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._closed = False
         self._db: sqlite3.Connection | None = None
         self._lock = -1
         self._publisher = ""
@@ -84,7 +85,10 @@ class LocalJournal:
         return await self._run(self._open)
 
     async def close(self) -> None:
-        """Finish what was asked and close."""
+        """Finish what was asked and close; a second time does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         if self._flushing is not None:
             await self._flushing
         await self._run(self._close)
@@ -96,6 +100,8 @@ class LocalJournal:
         An id that the journal has is returned as it was kept first. Raises ControlError
         where it could not be committed: then nothing was numbered.
         """
+        if self._closed:
+            raise ControlError("the journal is closed")
         if len(self._waiting) >= _MAX_WAITING:
             raise ControlError("the journal is behind")
         kept: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()

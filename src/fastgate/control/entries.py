@@ -157,6 +157,7 @@ class Entries:
                     self._report()
                     await watch.everywhere.wait()
         self._want(watch, waiting, homes)
+        event = waiting.kept.event  # a contradicted journal numbers anew
         seq = event.seq if event.origin == self._region or self._standalone else None
         if seq is None and homes and homes[0].done():
             seq = homes[0].result().seq

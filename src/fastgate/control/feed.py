@@ -21,6 +21,7 @@ from fastgate.control.journal import Publisher
 from fastgate.control.markers import MARKER_TTL_S, MarkerWriter
 from fastgate.control.origin import OriginTracker
 from fastgate.control.origin_reader import OriginReader
+from fastgate.control.pause import pause
 from fastgate.control.receipts import Receipts
 from fastgate.domain.entry import Entry
 from fastgate.domain.event import Batch, Event
@@ -176,9 +177,12 @@ class Feed:
 
     async def stop(self) -> None:
         """Stop every task and close the journal; pending events stay in it."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left = set(self._tasks)
+        while left:
+            # Again, where a library swallowed it (asyncio.wait_for on Python 3.11).
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=0.5)
         await self.bus.stop()
         await self.publisher.close()
 
@@ -221,11 +225,16 @@ class Feed:
             _log.exception("a message of %s failed", stored.origin)
             tracker.spoil(now_ns)
 
-    def reported(self, payload: bytes) -> None:
-        """Take a node's report."""
+    def reported(self, sender: str, payload: bytes) -> None:
+        """Take a node's report; it must speak for whoever the bus says it is."""
         try:
-            self.receipts.reported(decode_report(payload), self.clock.boot_ns())
+            report = decode_report(payload)
         except FrameError:
+            self.rejected += 1
+            return
+        if sender in {"", report.sender}:
+            self.receipts.reported(report, self.clock.boot_ns())
+        else:
             self.rejected += 1
 
     def connected(self, up: bool) -> None:
@@ -296,13 +305,11 @@ class Feed:
 
     async def _report(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                # Without a time-out it is an extra report, asked for by an event; the
-                # nonce stays, so that the log of nonces keeps its reach in time.
-                await asyncio.wait_for(self._report_now.wait(), self._report_in_s())
-            self._report_now.clear()
+            await pause(self._report_now, self._report_in_s())
             now_ns = self.clock.boot_ns()
             if self._report_in_s() == 0:
+                # An extra report, asked for by an event, repeats the nonce, so that
+                # the log of nonces keeps its reach in time.
                 self._nonce = secrets.token_hex(8)
                 self._nonces.sent(self._nonce, now_ns)
                 self._reported_ns = now_ns

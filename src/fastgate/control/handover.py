@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from fastgate.control.journal import Publisher
+from fastgate.control.pause import pause
 from fastgate.domain.event import Batch, Event, decode_event, encode_event
 from fastgate.domain.marker import Taken, decode_taken, encode_taken
 from fastgate.errors import ControlError
@@ -160,9 +161,7 @@ class Handover:
                 hands.remove(hand)
             await asyncio.gather(*(self._deliver(h) for h in hands[:_MAX_AT_ONCE]))
             if len(hands) <= _MAX_AT_ONCE:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._work.wait(), _RETRY_FIRST_NS / 1e9)
-                self._work.clear()
+                await pause(self._work, _RETRY_FIRST_NS / 1e9)
 
     async def _note_handed(self) -> None:
         while self._noted:
@@ -206,7 +205,8 @@ class Handover:
             return encode_taken(known)
         waiting = await self._publisher.enter(replace(event, origin=self._region))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(waiting.done), _HOME_WAIT_S)
+            async with asyncio.timeout(_HOME_WAIT_S):
+                await asyncio.shield(waiting.done)
         kept = waiting.kept.event
         return encode_taken(Taken(kept.id, self._region, kept.seq, waiting.position))
 

@@ -7,13 +7,13 @@ Source:    REVOCATION.md sections 1 and 3: journal and own index first, then the
 """
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fastgate.control.pause import pause
 from fastgate.domain.event import MAX_EVENTS, Batch, Event, encode_batch, ids_digest
 from fastgate.domain.stream import JournalStart, Kept
 from fastgate.errors import ControlError
@@ -370,8 +370,7 @@ class Publisher:
                 self._alarm("publish", "bus", True)
                 _log.info("publishing is tried again: %s", error)
                 self._again_now.clear()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._again_now.wait(), wait_s)
+                await pause(self._again_now, wait_s)
                 # Reason: gateways of a region must not come back in step.
                 wait_s = min(_RETRY_LAST_S, 2 * wait_s) * random.uniform(0.8, 1.2)  # noqa: S311
             else:

@@ -26,6 +26,9 @@ __all__ = ["OriginState", "OriginTracker", "Plan"]
 _PATIENCE_NS = 250_000_000
 # Reason: markers come once a second; three missed mean that the live path is broken.
 _SILENCE_NS = 3_000_000_000
+# Reason: one small question; finds a stream made anew that has grown past ours.
+_CHECK_NS = 5_000_000_000
+_DOUBT_NS = 500_000_000
 # Reason: what is dropped comes back by replay, so memory may be small.
 _MAX_HELD = 4_096
 _MAX_HELD_BYTES = 16_777_216
@@ -103,6 +106,7 @@ class OriginTracker:
         self._asked_ns = 0
         self._reading = False
         self._full = False
+        self._doubt = False
         self._reread_ns = 0
         self._reread_wait_ns = _REREAD_FIRST_NS
         self._acked: deque[tuple[int, Batch]] = deque()
@@ -113,7 +117,9 @@ class OriginTracker:
     def live(self, stored: Stored, now_ns: int) -> None:
         """Take a message of the live path: lost, repeated or out of order."""
         if stored.position <= self.position:
+            # A repeat; or another stream under the same name, which begins again.
             self.repeats += 1
+            self._doubt = True
             return
         if self._reading or not self.caught_up or stored.position > self.position + 1:
             self._hold(stored, now_ns)
@@ -170,8 +176,10 @@ class OriginTracker:
             return True
         if self._gap_ns and now_ns - self._gap_ns >= _PATIENCE_NS:
             return True
-        quiet_since = max(self.marker_ns, self._asked_ns)
-        return now_ns - quiet_since >= _SILENCE_NS
+        since_ns = now_ns - self._asked_ns
+        if since_ns >= _CHECK_NS or (self._doubt and since_ns >= _DOUBT_NS):
+            return True
+        return min(since_ns, now_ns - self.marker_ns) >= _SILENCE_NS
 
     def plan(self, state: StreamState, before: int, now_ns: int) -> Plan | None:
         """Return what to read, given what the bus says of the stream.
@@ -181,6 +189,7 @@ class OriginTracker:
         from its start: its positions mean something else now.
         """
         self._asked_ns = now_ns
+        self._doubt = False
         anew = state.incarnation != self._incarnation or state.last < before
         if anew or (self._reread_ns and now_ns >= self._reread_ns):
             if anew and self._incarnation:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from fastgate.control.journal import Publisher
 from fastgate.control.origin import OriginTracker
+from fastgate.control.pause import pause
 from fastgate.errors import ControlError
 from fastgate.ports import Bus, Clock
 
@@ -69,9 +70,7 @@ class OriginReader:
                     self._alarm("stream", self._tracker.origin, True)
                     _log.info("stream of %s: %s", self._tracker.origin, error)
                     pause_s, wait_s = wait_s, min(_RETRY_LAST_S, 2 * wait_s)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._poked.wait(), pause_s)
-            self._poked.clear()
+            await pause(self._poked, pause_s)
 
     async def read(self) -> None:
         """Ask how far the stream is and read what is missing. Raises ControlError."""

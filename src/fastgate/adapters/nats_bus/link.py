@@ -1,0 +1,261 @@
+"""NATS link: one connection that comes back by itself, and the own region's stream.
+
+Owns:      the client, whether it is up, and whether regions have JetStream domains.
+Called by: adapters.nats_bus.bus.
+Source:    ECOSYSTEM.md sections 1 and 9: the client library's recovery is not relied
+           on; a request has an answer within a bounded time or is a ControlError,
+           and nothing is buffered for later.
+"""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from fastgate.adapters.nats_bus.answers import (
+    MissingError,
+    TimedOutError,
+    answer_of,
+    stream_name,
+    translated,
+)
+from fastgate.errors import ControlError
+
+__all__ = ["Link", "NatsSettings"]
+
+_log = logging.getLogger(__name__)
+
+REQUEST_S = 2.0
+_RETRY_S = 0.25
+# Reason: a silent partition is seen after two missed pings, about 5 s.
+_PING_S = 2
+# Reason: a connection that pings and answers nothing else is replaced.
+_MAX_TIMEOUTS = 3
+_DUPLICATE_WINDOW_S = 120
+_NS = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class NatsSettings:
+    """How to reach JetStream, and what a stream made on first use looks like.
+
+    servers: `nats://HOST:PORT`, tried in turn.
+    domains: JetStream domain by region where it is not named like the region.
+    credentials: Path of a `.creds` file. max_age_s: At least the longest event's life.
+    """
+
+    servers: tuple[str, ...]
+    domains: Mapping[str, str] = field(default_factory=dict)
+    credentials: Path | None = None
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: ssl.SSLContext | None = None
+    replicas: int = 1
+    max_bytes: int = 268_435_456
+    max_age_s: int = 86_400
+
+
+class Link:
+    """The connection of one gateway.
+
+    region, node: This gateway.
+    subscribe: Called with each new client, before anything is asked.
+    tell: Told whether the bus can be reached, at every change.
+    """
+
+    def __init__(
+        self,
+        settings: NatsSettings,
+        *,
+        region: str,
+        node: str,
+        subscribe: Callable[[Client], Awaitable[None]],
+        tell: Callable[[bool], None],
+    ) -> None:
+        self._settings = settings
+        self._region = region
+        self._node = node
+        self._subscribe = subscribe
+        self._tell = tell
+        self._client: Client | None = None
+        self._domains = False
+        self._again = asyncio.Event()
+        self._timeouts = 0
+        self._trouble = ""
+
+    async def stay_connected(self) -> None:
+        """Connect, look after the own stream, and connect again, for ever."""
+        try:
+            while True:
+                await self._once()
+        finally:
+            await self._close()
+
+    async def _once(self) -> None:
+        try:
+            await self._connect()
+            await self._set_up()
+        except ControlError as error:
+            self._tell(False)
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                _log.warning("nats: %s; it is tried again", error)
+            await self._close()
+            await asyncio.sleep(_RETRY_S)
+            return
+        self._trouble = ""
+        self._tell(True)
+        await self._again.wait()
+        self._again.clear()
+        if self._timeouts >= _MAX_TIMEOUTS:
+            _log.warning("nats: nothing is answered, connecting anew")
+            self._tell(False)
+            await self._close()
+
+    async def _connect(self) -> None:
+        if self._client is not None:
+            return
+        self._timeouts = 0
+        settings = self._settings
+        login: dict[str, Any] = {}
+        if settings.credentials is not None:
+            login["user_credentials"] = str(settings.credentials)
+        if settings.user is not None:
+            login |= {"user": settings.user, "password": settings.password}
+        client = self._client = Client()
+        with translated():
+            await client.connect(
+                list(settings.servers),
+                name=f"fastgate-{self._node}",
+                connect_timeout=int(REQUEST_S),
+                reconnect_time_wait=_RETRY_S,  # type: ignore[arg-type]
+                max_reconnect_attempts=-1,
+                ping_interval=_PING_S,
+                max_outstanding_pings=2,
+                tls=settings.tls,
+                error_cb=self._on_error,
+                disconnected_cb=self._on_lost,
+                reconnected_cb=self._on_back,
+                **login,
+            )
+            await self._subscribe(client)
+
+    async def _close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(ControlError), translated():
+                async with asyncio.timeout(REQUEST_S):
+                    await client.close()
+
+    async def _on_error(self, error: Exception) -> None:
+        _log.info("nats: %s", type(error).__name__)
+
+    async def _on_lost(self) -> None:
+        self._tell(False)
+
+    async def _on_back(self) -> None:
+        # The server may be another one, without our stream: look again.
+        self._again.set()
+
+    async def _set_up(self) -> None:
+        info = await self.ask("$JS.API.INFO", None)
+        # A shared server may have a domain of its own; then there is one for all.
+        self._domains = info.get("domain") == self._domain(self._region)
+        await self._make_stream()
+
+    async def _make_stream(self) -> None:
+        name = stream_name(self._region)
+        api = self.api(self._region)
+        try:
+            info = await self.ask(f"{api}.STREAM.INFO.{name}", None)
+        except MissingError:
+            settings = self._settings
+            wanted = {
+                "name": name,
+                "subjects": [f"fg.rev.{self._region}.>"],
+                "storage": "file",
+                "retention": "limits",
+                "num_replicas": settings.replicas,
+                # Never drop a live revocation silently: the publisher gets an error.
+                "discard": "new",
+                "max_bytes": settings.max_bytes,
+                "max_age": settings.max_age_s * _NS,
+                "allow_msg_ttl": True,
+                "allow_direct": True,
+                "deny_delete": True,
+                "duplicate_window": min(_DUPLICATE_WINDOW_S, settings.max_age_s) * _NS,
+                "republish": {"src": "fg.rev.>", "dest": "fg.live.>"},
+            }
+            await self.ask(f"{api}.STREAM.CREATE.{name}", wanted)
+            _log.info("nats: made the stream %s", name)
+            return
+        _check_stream(name, info.get("config"))
+
+    def _domain(self, region: str) -> str:
+        return self._settings.domains.get(region, region)
+
+    def api(self, region: str) -> str:
+        """Return the prefix of the JetStream API that serves a region's stream."""
+        return f"$JS.{self._domain(region)}.API" if self._domains else "$JS.API"
+
+    # Requests.
+
+    def connected(self) -> Client:
+        """Return the client. Raises ControlError while it is not connected."""
+        # The client would keep a request for later; later it would be a lie.
+        if self._client is None or not self._client.is_connected:
+            raise ControlError("not connected")
+        return self._client
+
+    async def ask(self, subject: str, body: object) -> dict[str, Any]:
+        """Return a JetStream answer. Raises ControlError, MissingError for 404."""
+        payload = b"" if body is None else orjson.dumps(body)
+        return answer_of((await self.request(subject, payload)).data)
+
+    async def request(
+        self, subject: str, payload: bytes, headers: dict[str, str] | None = None
+    ) -> Msg:
+        """Return the first answer. Raises ControlError, MissingError for nobody."""
+        client = self.connected()
+        with translated():
+            return await client.request(
+                subject, payload, timeout=REQUEST_S, headers=headers
+            )
+
+    async def store(
+        self, subject: str, payload: bytes, headers: dict[str, str]
+    ) -> dict[str, Any]:
+        """Return the own stream's answer to a message; heals what that shows broken."""
+        try:
+            answer = await self.request(subject, payload, headers)
+        except MissingError:
+            # Nobody answers for the subject: the stream has gone.
+            self._again.set()
+            raise
+        except TimedOutError:
+            self._timeouts += 1
+            if self._timeouts >= _MAX_TIMEOUTS:
+                self._again.set()
+            raise
+        self._timeouts = 0
+        return answer_of(answer.data)
+
+
+def _check_stream(name: str, config: object) -> None:
+    """Refuse a stream that would lose events silently. Raises ControlError."""
+    if not isinstance(config, dict):
+        raise ControlError("a stream's configuration cannot be read")
+    republish = config.get("republish")
+    live = isinstance(republish, dict) and republish.get("dest") == "fg.live.>"
+    if not live or not config.get("allow_msg_ttl") or config.get("discard") != "new":
+        raise ControlError(
+            f"{name} needs republish to fg.live.>, allow_msg_ttl and discard new"
+        )

@@ -1,0 +1,252 @@
+"""What only NATS can do wrong: servers that go, lie, freeze or forget."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import orjson
+import pytest
+from nats.aio.client import Client
+from tests.contract.test_buses import Listener
+from tests.feed_fakes import until
+from tests.nats_server import NatsServer, running
+
+from fastgate.adapters.nats_bus.bus import NatsBus
+from fastgate.adapters.nats_bus.link import NatsSettings
+from fastgate.domain.stream import Stored
+from fastgate.errors import ControlError
+
+PUBLISHER = "gw.0123456789abcdef"
+
+
+class Rig:
+    """A server, a connected bus, and a raw client to disturb them."""
+
+    def __init__(self, server: NatsServer, stack: contextlib.AsyncExitStack) -> None:
+        self.server = server
+        self._stack = stack
+        self.listener = Listener()
+        self.bus = self.make()
+
+    def make(self, **changes: object) -> NatsBus:
+        settings = NatsSettings(servers=(self.server.url,), **changes)
+        return NatsBus(settings, region="eu", node="gw", origins=("eu",))
+
+    async def start(self) -> None:
+        await self.bus.start(self.listener)
+        self._stack.push_async_callback(self.bus.stop)
+
+    async def client(self) -> Client:
+        client = Client()
+        await client.connect(self.server.url)
+        self._stack.push_async_callback(client.close)
+        return client
+
+    async def say(self, payload: bytes = b"x", name: str = "", ttl_s: int = 60) -> int:
+        return await self.bus.publish(
+            PUBLISHER, "jti", name or f"{payload!r}", payload, ttl_s
+        )
+
+    async def read(self, after: int = 0, to: int = 10**9) -> list[Stored]:
+        return [stored async for stored in self.bus.replay("eu", after, to)]
+
+    async def read_until(self, count: int) -> list[Stored]:
+        """Read until so many messages are left: the others expired."""
+        for _ in range(200):
+            found = await self.read(to=(await self.bus.state("eu")).last)
+            if len(found) == count:
+                return found
+            await asyncio.sleep(0.05)
+        raise AssertionError("they did not expire")
+
+    async def up(self) -> None:
+        await until(lambda: self.listener.up and self.listener.up[-1])
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncGenerator[Rig, None]:
+    async with contextlib.AsyncExitStack() as stack:
+        server = NatsServer(tmp_path / "nats")
+        await stack.enter_async_context(running(server))
+        made = Rig(server, stack)
+        await made.start()
+        await made.up()
+        yield made
+
+
+async def test_stream_is_made_so_that_nothing_is_dropped_silently(rig):
+    """ECOSYSTEM section 9: the settings that the promise rests on."""
+    client = await rig.client()
+    answer = await client.request("$JS.API.STREAM.INFO.FG_REV_eu")
+    config = orjson.loads(answer.data)["config"]
+    assert config["subjects"] == ["fg.rev.eu.>"]
+    assert (config["discard"], config["allow_msg_ttl"]) == ("new", True)
+    assert (config["allow_direct"], config["deny_delete"]) == (True, True)
+    assert config["republish"] == {"src": "fg.rev.>", "dest": "fg.live.>"}
+    assert config["duplicate_window"] == 120 * 10**9
+
+
+async def test_stream_that_would_lose_events_is_refused(rig):
+    """A stream made by hand without per-message life or live copies is no stream."""
+    await rig.bus.stop()
+    client = await rig.client()
+    await client.request("$JS.API.STREAM.DELETE.FG_REV_eu")
+    bad = {"name": "FG_REV_eu", "subjects": ["fg.rev.eu.>"], "storage": "memory"}
+    await client.request("$JS.API.STREAM.CREATE.FG_REV_eu", orjson.dumps(bad))
+    other, listener = rig.make(), Listener()
+    await other.start(listener)
+    try:
+        await until(lambda: listener.up)
+        assert listener.up == [False]
+    finally:
+        await other.stop()
+
+
+async def test_expired_messages_leave_no_gap_in_a_replay(rig):
+    """A hole by TTL is a jump in positions, and nothing else."""
+    await rig.say(b"stays")
+    await rig.say(b"goes", ttl_s=1)
+    await rig.say(b"stays too")
+    assert await rig.read_until(2) == await rig.read()
+    found = await rig.read()
+    assert [(s.position, s.payload) for s in found] == [
+        (1, b"stays"),
+        (3, b"stays too"),
+    ]
+    assert (await rig.bus.state("eu")).last == 3
+
+
+async def test_replay_ends_when_the_tail_has_expired(rig):
+    """Nothing left to read up to the last position is no fault."""
+    await rig.say(b"goes", ttl_s=1)
+    await rig.read_until(0)
+    assert (await rig.bus.state("eu")).last == 1
+    assert await rig.read(to=1) == []
+
+
+async def test_replay_is_an_error_when_the_server_goes_in_the_middle(rig):
+    """Half an answer must not look like all there is."""
+    for i in range(600):
+        await rig.say(b"%d" % i)
+    messages = rig.bus.replay("eu", 0, 600)
+    assert (await anext(messages)).position == 1
+    rig.server.stop()
+
+    async def rest() -> list[Stored]:
+        return [stored async for stored in messages]
+
+    with pytest.raises(ControlError):
+        await rest()
+
+
+async def test_publish_is_refused_when_the_stream_is_full(tmp_path):
+    """`discard: new`: the publisher gets an error, nothing is dropped."""
+    async with contextlib.AsyncExitStack() as stack:
+        server = NatsServer(tmp_path / "nats")
+        await stack.enter_async_context(running(server))
+        rig = Rig(server, stack)
+        rig.bus = rig.make(max_bytes=4_096)
+        await rig.start()
+        await rig.up()
+        fill = 0.0
+        while fill < 0.8:
+            fill = (await rig.bus.state("eu")).fill
+            with contextlib.suppress(ControlError):
+                await rig.say(b"%f" % fill + b"." * 200)
+        with pytest.raises(ControlError, match="refused"):
+            await rig.say(b"." * 2_000)
+        assert (await rig.read())[0].payload.startswith(b"0.000000")
+
+
+async def test_publish_fails_at_once_when_the_server_is_down_and_heals_by_itself(rig):
+    """Nothing is kept for later by the client: later it would be a lie."""
+    rig.server.stop()
+    await until(lambda: rig.listener.up[-1] is False)
+    with pytest.raises(ControlError, match="not connected"):
+        await rig.say(b"early")
+    rig.server.start()
+    await until(lambda: rig.listener.up[-1] is True)
+    await rig.say(b"late")
+    assert [stored.payload for stored in await rig.read()] == [b"late"]
+    await until(lambda: [s.payload for s in rig.listener.stored] == [b"late"])
+
+
+async def test_bus_connects_when_the_server_starts_later(tmp_path):
+    """F1: down at start is a state, not a failure."""
+    async with contextlib.AsyncExitStack() as stack:
+        server = NatsServer(tmp_path / "nats")
+        rig = Rig(server, stack)
+        await rig.start()
+        with pytest.raises(ControlError):
+            await rig.bus.state("eu")
+        await stack.enter_async_context(running(server))
+        await rig.up()
+        assert (await rig.bus.state("eu")).last == 0
+
+
+async def test_stream_is_made_anew_when_the_server_forgot_it(rig):
+    """Another incarnation, told apart by its time of making."""
+    await rig.say(b"before")
+    before = await rig.bus.state("eu")
+    rig.server.stop()
+    rig.server.wipe()
+    rig.server.start()
+    await until(lambda: len(rig.listener.up) >= 3)
+    await rig.up()
+    after = await rig.bus.state("eu")
+    assert after.incarnation != before.incarnation
+    assert after.last == 0
+
+
+async def test_stream_is_made_anew_when_somebody_deleted_it_meanwhile(rig):
+    """The publisher notices at its next message."""
+    client = await rig.client()
+    await client.request("$JS.API.STREAM.DELETE.FG_REV_eu")
+    with pytest.raises(ControlError):
+        await rig.say(b"lost")
+    for _ in range(100):
+        with contextlib.suppress(ControlError):
+            await rig.say(b"kept")
+            break
+        await asyncio.sleep(0.02)
+    assert [stored.payload for stored in await rig.read()] == [b"kept"]
+
+
+async def test_requests_end_when_the_server_is_frozen(rig):
+    """A frozen server closes nothing; every wait is bounded all the same."""
+    rig.server.freeze()
+    for _ in range(2):
+        with pytest.raises(ControlError):
+            await rig.say(b"x")
+    rig.server.thaw()
+    await until(lambda: rig.listener.up[-1] is True)
+    await rig.say(b"y")
+    assert b"y" in [stored.payload for stored in await rig.read()]
+
+
+async def test_foreign_messages_are_no_events(rig):
+    """Anything without the stream's own headers is dropped at the border."""
+    client = await rig.client()
+    await client.publish("fg.live.eu.gw.0123456789abcdef.jti", b"no headers")
+    headers = {"Nats-Sequence": "x", "Nats-Stream": "FG_REV_eu"}
+    await client.publish("fg.live.eu.gw.p.jti", b"no number", headers=headers)
+    headers = {"Nats-Sequence": "7", "Nats-Stream": "FG_REV_us"}
+    await client.publish("fg.live.eu.gw.p.jti", b"other stream", headers=headers)
+    await client.publish("fg.live.eu.short", b"short", headers=headers)
+    await client.flush()
+    await rig.say(b"real")
+    await until(lambda: rig.listener.stored)
+    assert [stored.payload for stored in rig.listener.stored] == [b"real"]
+
+
+async def test_event_is_handed_to_one_gateway_of_its_home(rig):
+    """A queue group: any gateway answers, one of them."""
+    second, listener = rig.make(), Listener()
+    await second.start(listener)
+    try:
+        await until(lambda: listener.up == [True])
+        assert await rig.bus.hand("eu", b"event") == b"taken:event"
+        assert b"refused" in await rig.bus.hand("eu", b"refuse")
+    finally:
+        await second.stop()

@@ -1,0 +1,133 @@
+"""Real nats-servers on loopback, for tests; each ends with the test that started it."""
+
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator, Iterable
+from pathlib import Path
+
+import pytest
+
+_STARTED_WITHIN_S = 10.0
+
+
+def binary() -> str:
+    """Return the server's path, or skip the test with a reason."""
+    beside = Path(sys.executable).with_name("nats-server")
+    found = shutil.which("nats-server") or (str(beside) if beside.exists() else None)
+    if found is None:
+        pytest.skip("nats-server is not installed (extra `demo`)")
+    return found
+
+
+def free_port() -> int:
+    """Return a loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class NatsServer:
+    """One server.
+
+    domain: JetStream domain; None for a server without one.
+    leaves: Ports of transit servers that it links to.
+    leaf_port: Where it takes leaf links itself; None for a server that takes none.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        domain: str | None = None,
+        leaves: Iterable[int] = (),
+        leaf_port: int | None = None,
+    ) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self._domain = domain
+        self._leaves = tuple(leaves)
+        self._leaf_port = leaf_port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    def _config(self) -> str:
+        lines = [
+            f"server_name: {self._domain or 'one'}-{self.port}",
+            "host: 127.0.0.1",
+            f"port: {self.port}",
+            'ping_interval: "2s"',
+            "ping_max: 2",
+            f'jetstream {{ store_dir: "{self.folder}/js"',
+            f"  domain: {self._domain}" if self._domain else "",
+            "  max_file: 2GB }",
+        ]
+        if self._leaf_port:
+            lines.append(
+                f"leafnodes {{ host: 127.0.0.1, port: {self._leaf_port}, "
+                'reconnect: "200ms" }'
+            )
+        elif self._leaves:
+            urls = ", ".join(f'{{ url: "nats://127.0.0.1:{p}" }}' for p in self._leaves)
+            lines.append(f'leafnodes {{ reconnect: "200ms", remotes: [ {urls} ] }}')
+        return "\n".join(lines)
+
+    def start(self) -> "NatsServer":
+        """Start, and return when it takes connections."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        config = self.folder / "server.conf"
+        config.write_text(self._config())
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [binary(), "-c", str(config)], stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + _STARTED_WITHIN_S
+        while True:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port), 0.2).close()
+                return self
+            assert self._process.poll() is None, (self.folder / "log").read_text()
+            assert time.monotonic() < deadline, "nats-server did not start"
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Kill it, as a power cut would; its store stays."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        """Stop it without closing a socket."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def wipe(self) -> None:
+        """Forget every stream; only while it is stopped."""
+        assert self._process is None
+        shutil.rmtree(self.folder / "js")
+
+
+@contextlib.asynccontextmanager
+async def running(*servers: NatsServer) -> AsyncGenerator[None, None]:
+    """Start servers, and stop them whatever happens."""
+    try:
+        for server in servers:
+            server.start()
+        yield
+    finally:
+        for server in servers:
+            server.stop()
