@@ -116,6 +116,7 @@ class Agent:
         self._notes: list[dict[str, Any]] = [{} for _ in range(workers)]
         self._noted_ns = [0] * workers
         self._started_ns = parts.clock.boot_ns()
+        self._started_wall_s = parts.clock.wall_s()
         self._was_ready = False
         self._receipts: OrderedDict[str, Receipt] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -143,20 +144,26 @@ class Agent:
         task.add_done_callback(self._tasks.discard)
 
     async def _beat(self) -> None:
-        while True:  # noqa: ASYNC110 - a heartbeat waits for nothing but time
+        while True:
             self._parts.beat(self._parts.clock.boot_ns())
             self._parts.follower.refresh()
-            await asyncio.sleep(_BEAT_S)
+            await asyncio.sleep(_BEAT_S)  # waits for nothing but time
 
     async def _keep_index(self) -> None:
         parts = self._parts
         while True:
-            while parts.index.maintain(int(parts.clock.wall_s()), _SLICE_SLOTS):
+            while parts.index.maintain(self._steady_s(), _SLICE_SLOTS):
                 await asyncio.sleep(0)
             columns = parts.columns()
             columns.follow_feed(parts.feed.status())
             columns.follow_reloads(parts.reloader.counts)
             await asyncio.sleep(1.0)
+
+    def _steady_s(self) -> int:
+        # What is over leaves the index for good, so a wall clock that jumped ahead must
+        # not end a revocation before its tokens (THREATS.md F31).
+        since_s = (self._parts.clock.boot_ns() - self._started_ns) / _NS
+        return int(min(self._parts.clock.wall_s(), self._started_wall_s + since_s))
 
     # -- workers ---------------------------------------------------------------------
 
