@@ -34,8 +34,8 @@ from fastgate.wiring.worker import run_worker
 
 __all__ = ["serve"]
 
-# Reason: 64 issuers with their largest usual key sets; half of a segment is usable.
-_KEYS_BYTES = 8 << 20
+# Reason: 64 issuers of 190 KB each, the largest set there is; half of it is usable.
+_KEYS_BYTES = 32 << 20
 # Reason: a configuration file is at most 1 MiB; its document is not much larger.
 _CONFIG_BYTES = 8 << 20
 
