@@ -30,7 +30,7 @@ _NAME = re.compile(rb"[!#$%&'*+\-.^`|~0-9A-Za-z]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _HOST = re.compile(
     rb"(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})+(?::[0-9]{1,5})?"
-    rb"|\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?"
+    rb"|\[(?=[^\]]*:)[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?"
 )
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
