@@ -114,7 +114,7 @@ async def caller(admin):
         "us",
         keys=IssuerKeys(),
         public_url="http://gateway.example.com",
-        notices=Notices("us", f"http://{HOST}:{admin.port}"),
+        notices=Notices("us", [f"http://{HOST}:{admin.port}"]),
         gateway_secret=SECRET,
     )
     port = await identity.start(HOST, 0)

@@ -6,6 +6,7 @@ Source:    DESIGN.md section 10 (`POST /v1/revocations`).
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 import aiohttp
@@ -23,18 +24,19 @@ class NoticeError(Exception):
 
 
 class Notices:
-    """Posts revocations to the admin API of one gateway.
+    """Posts revocations to the admin API of the region's gateway.
 
-    region: Home of the users concerned. admin_url: Base URL of the admin API.
+    region: Home of the users concerned.
+    admin_urls: Base URLs of admin APIs: one, unless no bus carries a revocation on.
     last: Answer to the newest notice, with its HTTP status as `status`.
     accepted_s: time.perf_counter() of that answer.
     """
 
-    def __init__(self, region: str, admin_url: str) -> None:
+    def __init__(self, region: str, admin_urls: Sequence[str]) -> None:
         self.last: dict[str, Any] = {}
         self.accepted_s = 0.0
         self._region = region
-        self._url = f"{admin_url}/v1/revocations"
+        self._urls = [f"{url}/v1/revocations" for url in admin_urls]
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, kind: str, value: str) -> None:
@@ -49,8 +51,14 @@ class Notices:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
             self._session = aiohttp.ClientSession(timeout=timeout)
+        for url in self._urls:
+            await self._post(self._session, url, document)
+
+    async def _post(
+        self, session: aiohttp.ClientSession, url: str, document: dict[str, Any]
+    ) -> None:
         try:
-            async with self._session.post(self._url, json=document) as answer:
+            async with session.post(url, json=document) as answer:
                 body = await answer.json(content_type=None)
                 if answer.status not in _ACCEPTED:
                     raise NoticeError(f"the gateway answered {answer.status}")
