@@ -1,0 +1,150 @@
+"""`fastgate revoke`: how it is asked for, what it prints, how it ends."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from tests.admin.fake_agent import RECEIPT
+from tests.cli.gateways import gateway, run
+
+from fastgate.domain.entry import EntryError
+from fastgate.errors import ControlError
+
+
+@pytest.fixture
+def there(tmp_path, monkeypatch):
+    """A gateway, and its address in the environment."""
+    monkeypatch.chdir(tmp_path)
+    with gateway(tmp_path) as (agent, address):
+        monkeypatch.setenv("FASTGATE_ADMIN", address)
+        yield agent
+
+
+def asked(agent):
+    return next(given for name, given in agent.calls if name == "enter")
+
+
+def test_revoke_prints_one_line_with_the_receipt(there):
+    """Number, kind, regions by the time they took, and when it was everywhere."""
+    done = run("revoke", "--sub", "bob", "--issuer", "login", "--home", "us", "--wait")
+    assert done.exit_code == 0
+    assert done.stdout == (
+        "us seq 1044 · sub · us 2 nodes 3.1 ms · eu 2 nodes 94 ms"
+        " · everywhere after 94 ms\n"
+    )
+    assert asked(there) == {
+        "kind": "sub",
+        "issuer": "login",
+        "value": "bob",
+        "home": "us",
+        "issued_before": None,
+        "expires_in": None,
+        "urgent": False,
+        "reason": "",
+        "wait": "regions",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "value"),
+    [
+        (["--sid", "s-1"], "sid", "s-1"),
+        (["--jti", "t-1"], "jti", "t-1"),
+        (["--client", "app"], "client", "app"),
+        (["--grant", "g-1"], "grant", "g-1"),
+        (["--kid", "ec-1"], "kid", "ec-1"),
+        (["--kind", "sid", "s-1"], "sid", "s-1"),
+        (["--kind", "issuer"], "issuer", ""),
+    ],
+)
+def test_revoke_takes_every_kind(there, arguments, kind, value):
+    """Each kind has an option of its own, and all go through --kind."""
+    done = run("revoke", *arguments, "--issuer", "login", "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["seq"] == 1044
+    given = asked(there)
+    assert (given["kind"], given["value"]) == (kind, value)
+    assert given["wait"] == "local"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1763679072", 1763679072.0),
+        ("1763679072.5", 1763679072.5),
+        ("2025-11-20T22:51:12Z", 1763679072.0),
+        ("2025-11-20T23:51:12+01:00", 1763679072.0),
+    ],
+)
+def test_revoke_reads_times_and_durations(there, text, seconds):
+    """A moment with its zone or seconds; a duration with its unit."""
+    done = run(
+        "revoke",
+        *("--sub", "bob", "--issuer", "login", "--issued-before", text),
+        *("--expires-in", "1h30m", "--urgent", "--reason", "lost phone"),
+    )
+    assert done.exit_code == 0
+    given = asked(there)
+    assert (given["issued_before"], given["expires_in"]) == (seconds, 5400)
+    assert (given["urgent"], given["reason"]) == (True, "lost phone")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "give one of --sid, --sub"),
+        (["--sid", "a", "--sub", "b"], "give one of --sid, --sub"),
+        (["s-1"], "give one of --sid, --sub"),
+        (["--sid", "a", "s-1"], "give one of --sid, --sub"),
+        (["--kind", "sid"], "--kind sid needs a VALUE"),
+        (["--sid", ""], "--kind sid needs a VALUE"),
+        (["--sub", "b", "--issued-before", "noon"], "--issued-before noon: write"),
+        (["--sub", "b", "--issued-before", "2025-11-20T22:51:12"], "write 2026-"),
+        (["--sub", "b", "--expires-in", "soon"], '--expires-in "soon" is no duration'),
+    ],
+)
+def test_revoke_spelled_wrongly_is_a_usage_error_that_helps(there, arguments, says):
+    """Nothing is sent, and the message says how to write it."""
+    done = run("revoke", *arguments, "--issuer", "login")
+    assert done.exit_code == 2
+    assert says in done.stderr
+    assert there.calls == []
+
+
+def test_revoke_not_yet_published_says_so(there):
+    """202 is a success of this node, and is told as no more than that."""
+    there.receipt = replace(
+        RECEIPT, published=False, complete=False, seq=None, regions={}
+    )
+    done = run("revoke", "--sid", "s-1", "--issuer", "login")
+    assert done.exit_code == 0
+    assert done.stdout == (
+        "us · sid · pending: enforced by this node, not yet published\n"
+    )
+
+
+def test_revoke_wait_without_every_region_fails(there):
+    """A script that waits for all regions must not go on without one."""
+    there.receipt = replace(RECEIPT, complete=False)
+    done = run("revoke", "--sid", "s-1", "--issuer", "login", "--wait")
+    assert done.exit_code == 1
+    assert "not yet everywhere" in done.stdout
+    assert "not every region has confirmed" in done.stderr
+
+
+def test_revoke_refused_by_the_gateway_names_the_option(there):
+    """The member at fault and what is known, from the gateway."""
+    done = run("revoke", "--sid", "s-1", "--issuer", "logn")
+    assert done.exit_code == 2
+    assert done.stderr == (
+        'fastgate: issuer: "logn" is unknown; did you mean "login"?\n'
+    )
+    there.fault = EntryError("expires_in", "at most 7200 seconds")
+    done = run("revoke", "--sid", "s-1", "--issuer", "login")
+    assert done.stderr == "fastgate: expires_in: at most 7200 seconds\n"
+
+
+def test_revoke_that_could_not_be_stored_exits_69(there):
+    """A dependency is away; trying again helps."""
+    there.fault = ControlError("journal")
+    assert run("revoke", "--sid", "s-1", "--issuer", "login").exit_code == 69
