@@ -187,7 +187,7 @@ async def test_relay_uses_a_cached_answer_without_asking():
 
 
 async def test_relay_wants_a_fresh_answer_where_the_feed_is_stale():
-    """A cached answer does not tell what happened since; the default region does."""
+    """A cached answer is too old to tell; the default region is asked."""
     introspector = FakeIntrospector(
         IntrospectionAnswer(AnswerKind.CLAIMS, b"{}"), cached=True
     )
