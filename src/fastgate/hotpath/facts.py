@@ -88,13 +88,14 @@ class FactsMaker:
         scope = scan.scope
         region = regions.find(scan.region)
         keys = [self._repeating(profile, Kind.ISSUER, profile.issuer)]
-        kinds: list[str] = [Kind.ISSUER]
+        # Plain text: the compiled gate takes `str` and none of its subclasses.
+        kinds = [Kind.ISSUER.value]
         if kid is not None:
             keys.append(self._repeating(profile, Kind.KID, kid))
-            kinds.append(Kind.KID)
+            kinds.append(Kind.KID.value)
         if client is not None:
             keys.append(self._repeating(profile, Kind.CLIENT, client))
-            kinds.append(Kind.CLIENT)
+            kinds.append(Kind.CLIENT.value)
         hasher = profile.hasher
         for kind, value in (
             (Kind.JTI, jti),
@@ -104,7 +105,7 @@ class FactsMaker:
         ):
             if value is not None:
                 keys.append(hasher.key(kind, value))
-                kinds.append(kind)
+                kinds.append(kind.value)
         identity = identity_headers(
             subject=sub,
             client=client,
