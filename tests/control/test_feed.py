@@ -56,6 +56,26 @@ async def test_entry_is_in_the_own_index_before_it_is_published(net):
     assert net.broker.stream("eu").messages == {}
 
 
+async def test_receipt_is_incomplete_when_a_region_is_missing(net):
+    """`wait: regions` ends, and says which regions enforce it."""
+    settings = replace(SETTINGS, regions_wait_s=0.3)
+    eu = await net.add("eu", settings=settings)
+    us = await net.add("us")
+    await until(lambda: eu.fresh("eu", "us") and us.fresh("eu", "us"))
+    receipt = await eu.feed.enter(entry(home="eu"), wait="regions")
+    assert (receipt.published, receipt.complete) == (True, False)
+    assert set(receipt.regions) == {"eu", "us"}
+
+
+async def test_longer_token_lifetime_of_an_origin_is_an_alarm(net):
+    """Unequal lifetimes leave tokens that outlive their revocation."""
+    lifetimes = replace(SETTINGS.lifetimes, max_token_s=7_200)
+    eu = await net.add("eu", settings=replace(SETTINGS, lifetimes=lifetimes))
+    us = await net.add("us")
+    await until(lambda: ("token_lifetime", "eu") in us.alarms)
+    assert ("token_lifetime", "us") not in eu.alarms
+
+
 async def test_pending_entry_is_named_by_an_alarm_and_published_when_the_bus_heals(net):
     """202 now, enforced here at once, published when it can be."""
     eu, us, _ = await world(net)

@@ -19,6 +19,7 @@ from fastgate.domain.entry import Entry, EntryError, make_event
 from fastgate.domain.event import key_id
 from fastgate.domain.marker import Taken
 from fastgate.domain.revocation import KeyHasher
+from fastgate.errors import ControlError
 from fastgate.ports import Clock
 
 __all__ = ["Entries", "Receipt"]
@@ -87,9 +88,11 @@ class Entries:
         """
         began_ns = self._clock.boot_ns()
         origin, hand = self._home(entry)
+        if hand and self._handover.full:
+            raise ControlError("too many revocations wait for their home")
         event = make_event(
             entry,
-            id_=secrets.token_hex(16),
+            id_=secrets.token_hex(12),
             key=self._key(entry),
             key_id=self._key_id,
             origin=origin,

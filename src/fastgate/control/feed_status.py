@@ -60,8 +60,12 @@ def raise_alarms(feed: "Feed") -> None:
         age_ns = now_ns - _evidence_ns(feed, origin)
         feed.alarm("revocation_age", origin, age_ns > limit_ns // 2)
         feed.alarm("revocation_stale", origin, age_ns > limit_ns)
+    max_token_s = feed.settings.lifetimes.max_token_s
     for origin, tracker in feed.trackers.items():
         _check_clock(feed, origin, tracker, now_ns)
+        said_s = tracker.marker.max_token_lifetime if tracker.marker else 0
+        # Its tokens may outlive what this region keeps of its own revocations.
+        feed.alarm("token_lifetime", origin, said_s > max_token_s)
     oldest = _oldest(feed)
     named = oldest[0] if oldest and now_ns - oldest[1] > _PENDING_ALARM_NS else None
     for name, id_ in list(feed.alarms_on):

@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 _GRACE_NS = 5_000_000_000
 _RETRY_FIRST_NS = 100_000_000
 _RETRY_LAST_NS = 5_000_000_000
+_HOME_LAST_NS = 1_000_000_000
 # Reason: a home that has an event in its journal publishes it by itself; asked again
 # only where its stream stays silent about it.
 _TAKEN_NS = 30_000_000_000
@@ -77,6 +78,9 @@ class Handover:
         self._alarm = alarm
         self._waiting: OrderedDict[tuple[str, str], _Hand] = OrderedDict()
         self._seen: OrderedDict[tuple[str, str], Taken] = OrderedDict()
+        # Homes that could not be reached: when next, and how long after that.
+        self._quiet_ns: dict[str, int] = {}
+        self._wait_ns: dict[str, int] = {}
         self._noted: list[tuple[str, str]] = []
         self._work = asyncio.Event()
 
@@ -84,6 +88,11 @@ class Handover:
     def pending(self) -> int:
         """How many deliveries of this node's own entries are not published yet."""
         return sum(hand.own for hand in self._waiting.values())
+
+    @property
+    def full(self) -> bool:
+        """True where no further entry for another home can be taken on."""
+        return len(self._waiting) >= 2 * _MAX_WAITING
 
     def oldest(self) -> tuple[str, int] | None:
         """Return id and entry time (boot ns) of the oldest own one."""
@@ -115,8 +124,9 @@ class Handover:
                 done.set_result(taken)
                 return hand
             self._waiting[home, event.id] = hand
-            if len(self._waiting) > _MAX_WAITING:
-                self._waiting.popitem(last=False)
+            if not own and len(self._waiting) > _MAX_WAITING:
+                # Its own gateway has it in its journal.
+                del self._waiting[home, event.id]
         elif own:
             hand.own = True
             hand.due_ns = min(hand.due_ns, now_ns)
@@ -153,15 +163,30 @@ class Handover:
         """Deliver what is due, for ever; supervised by the feed."""
         while True:
             await self._note_handed()
-            due_ns = self._clock.boot_ns()
-            hands = [h for h in self._waiting.values() if h.due_ns <= due_ns]
-            wall_s = self._clock.wall_s()
-            for hand in [h for h in hands if h.event.expires < wall_s]:
-                del self._waiting[hand.home, hand.event.id]
-                hands.remove(hand)
-            await asyncio.gather(*(self._deliver(h) for h in hands[:_MAX_AT_ONCE]))
-            if len(hands) <= _MAX_AT_ONCE:
+            hands = self._due()
+            await asyncio.gather(*(self._deliver(hand) for hand in hands))
+            if not hands:
                 await pause(self._work, _RETRY_FIRST_NS / 1e9)
+
+    def _due(self) -> list[_Hand]:
+        now_ns, wall_s = self._clock.boot_ns(), self._clock.wall_s()
+        due: list[_Hand] = []
+        probed: set[str] = set()
+        for hand in list(self._waiting.values()):
+            if hand.event.expires < wall_s:
+                del self._waiting[hand.home, hand.event.id]
+                continue
+            if hand.due_ns > now_ns or self._quiet_ns.get(hand.home, 0) > now_ns:
+                continue
+            if hand.home in self._wait_ns:
+                # It could not be reached: one at a time until it can.
+                if hand.home in probed:
+                    continue
+                probed.add(hand.home)
+            due.append(hand)
+            if len(due) == _MAX_AT_ONCE:
+                break
+        return due
 
     async def _note_handed(self) -> None:
         while self._noted:
@@ -172,11 +197,23 @@ class Handover:
     async def _deliver(self, hand: _Hand) -> None:
         # The home gives it its own number, and hands it to nobody else.
         payload = encode_event(replace(hand.event, hand=(), seq=0))
+        home = hand.home
         try:
-            taken = _answer(await self._bus.hand(hand.home, payload), hand)
+            answer = await self._bus.hand(home, payload)
         except ControlError as error:
-            self._alarm("handover", hand.home, hand.own)
-            _log.info("handing over to %s is tried again: %s", hand.home, error)
+            self._alarm("handover", home, True)
+            _log.info("%s cannot be reached, it is tried again: %s", home, error)
+            wait_ns = self._wait_ns.get(home, _RETRY_FIRST_NS)
+            self._quiet_ns[home] = self._clock.boot_ns() + wait_ns
+            self._wait_ns[home] = min(_HOME_LAST_NS, 2 * wait_ns)
+            return
+        self._wait_ns.pop(home, None)
+        try:
+            taken = _answer(answer, hand)
+        except ControlError as error:
+            # Its trouble with this event; the others are not held up.
+            self._alarm("handover", home, True)
+            _log.warning("%s did not take an event: %s", home, error)
             hand.due_ns = self._clock.boot_ns() + hand.wait_ns
             hand.wait_ns = min(_RETRY_LAST_NS, 2 * hand.wait_ns)
             return

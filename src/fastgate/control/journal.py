@@ -30,6 +30,8 @@ _KEEP_S = 600
 # Reason: past it whoever enters events is told to come back (THREATS.md F3, bounded).
 _MAX_PENDING = 100_000
 _MAX_SENT = 200_000
+# Reason: a disk that needs longer for one commit is not a disk to promise upon.
+_COMMIT_S = 10.0
 _RETRY_FIRST_S = 0.1
 _RETRY_LAST_S = 2.0
 # Reason: a lying marker may ask for new ids, but not for one a second.
@@ -148,14 +150,25 @@ class Publisher:
 
         ack: Readers report at once when they have it.
         An event whose id is known is returned as it stands. A caller that goes away
-        does not stop it. Raises ControlError where it could not be stored.
+        does not stop it. Raises ControlError where it could not be stored, or was not
+        within ten seconds: then it may still come into force.
         """
         if len(self._pending) >= _MAX_PENDING:
             raise ControlError("too many revocations wait for the bus")
         task = asyncio.create_task(self._enter(event, ack), name="journal-enter")
         self._entering.add(task)
-        task.add_done_callback(self._entering.discard)
-        return await asyncio.shield(task)
+        task.add_done_callback(self._entered)
+        try:
+            async with asyncio.timeout(_COMMIT_S):
+                return await asyncio.shield(task)
+        except TimeoutError as exc:
+            raise ControlError("the journal is slow") from exc
+
+    def _entered(self, task: asyncio.Task[Waiting]) -> None:
+        self._entering.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Whoever entered it may have gone; then this is the only word about it.
+            _log.info("an entry was not stored: %s", error)
 
     async def _enter(self, event: Event, ack: bool) -> Waiting:
         try:
@@ -168,16 +181,11 @@ class Publisher:
         if known is not None:
             return known
         self._insert(kept.event)
-        if kept.position:
-            return self._settled(kept)
         self._note_sent(kept.event)
         waiting = self._queue(kept, ack=ack)
+        if kept.position:
+            self._settle(waiting, kept.position)
         self._work.set()
-        return waiting
-
-    def _settled(self, kept: Kept) -> Waiting:
-        waiting = Waiting(kept, asyncio.get_running_loop().create_future(), 0)
-        waiting.done.set_result(kept.position)
         return waiting
 
     def _queue(self, kept: Kept, *, ack: bool) -> Waiting:
@@ -201,7 +209,8 @@ class Publisher:
         for event in batch.events:
             known = self._sent.get(event.seq)
             if event.seq > self._journal.last or known not in {event.id, None}:
-                self._contradict()
+                self._contradicted = True
+                self._work.set()
                 return
             waiting = self._pending.get(event.seq)
             if waiting is not None:
@@ -215,11 +224,8 @@ class Publisher:
     def mark_seen(self, last: int) -> None:
         """Compare the number up to which the own stream knows this publisher."""
         if last > self._journal.last:
-            self._contradict()
-
-    def _contradict(self) -> None:
-        self._contradicted = True
-        self._work.set()
+            self._contradicted = True
+            self._work.set()
 
     async def audit(self, holes: tuple[tuple[int, int], ...], read_to: int) -> None:
         """Publish again what the own stream lacks of this publisher's live events.

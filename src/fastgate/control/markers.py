@@ -51,7 +51,7 @@ class MarkerWriter:
             return False
         roster = self._receipts.roster(self._region, now_ns)
         if self._node not in roster or roster[0] == self._node:
-            # Nobody is known, not even oneself: the report path is cut, say so anyway.
+            # Not even its own report arrives: it cannot know who else would write.
             return True
         quiet_ns = now_ns - max(own.marker_ns, self._began_ns)
         return quiet_ns > _SILENCE_NS * roster.index(self._node)

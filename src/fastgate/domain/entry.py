@@ -151,7 +151,7 @@ def make_event(
     return Event(
         id=id_,
         origin=origin,
-        at=now,
+        at=round(now, 3),
         kind=entry.kind,
         key=key,
         key_id=key_id,

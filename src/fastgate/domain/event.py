@@ -102,17 +102,18 @@ def key_id(hash_key: bytes) -> str:
     return hashlib.blake2b(b"fastgate key id", digest_size=4, key=hash_key).hexdigest()
 
 
-def _members(event: Event) -> dict[str, object]:
+def _members(event: Event, speaker: str = "") -> dict[str, object]:
     if event.kind is None:
         raise ValueError("an event of an unknown kind cannot be sent again")
     members: dict[str, object] = {
         "id": event.id,
         "kind": event.kind.value,
         "key": event.key.hex(),
-        "origin": event.origin,
         "at": event.at,
         "expires": event.expires,
     }
+    if event.origin != speaker:
+        members["origin"] = event.origin
     if event.cutoff != EVERYTHING:
         members["cutoff"] = event.cutoff
     if event.urgent:
@@ -142,14 +143,14 @@ def encode_batch(batch: Batch) -> bytes:
         "publisher": batch.publisher,
         "key_id": name,
         "seq": first,
-        "events": [_members(event) for event in batch.events],
+        "events": [_members(event, batch.origin) for event in batch.events],
     }
     if batch.ack:
         frame["ack"] = True
     return orjson.dumps(frame)
 
 
-def _event(value: object, seq: int, name: str) -> Event:
+def _event(value: object, seq: int, name: str, speaker: str | None = None) -> Event:
     fields = Fields(value)
     kind = _KINDS.get(fields.text("kind", max_chars=16))
     if kind is None and not fields.flag("optional"):
@@ -157,7 +158,7 @@ def _event(value: object, seq: int, name: str) -> Event:
         raise FrameError(FaultKind.CRITICAL, "kind")
     return Event(
         id=fields.name("id"),
-        origin=fields.name("origin"),
+        origin=fields.name("origin", speaker),
         at=fields.seconds("at"),
         kind=kind,
         key=fields.hexed("key", size_bytes=KEY_BYTES) if kind else b"",
@@ -183,11 +184,14 @@ def decode_batch(fields: Fields, known_keys: Collection[str]) -> Batch:
         raise FrameError(FaultKind.MALFORMED, "publisher")
     name = _key_name(fields, known_keys)
     first = fields.whole("seq", low=1, high=MAX_SEQ)
+    origin = fields.name("origin")
     items = fields.items("events", at_least=1, at_most=MAX_EVENTS)
     return Batch(
-        origin=fields.name("origin"),
+        origin=origin,
         publisher=publisher,
-        events=tuple(_event(item, first + i, name) for i, item in enumerate(items)),
+        events=tuple(
+            _event(item, first + i, name, origin) for i, item in enumerate(items)
+        ),
         ack=fields.flag("ack"),
     )
 
