@@ -194,6 +194,10 @@ async def test_reload_of_a_bad_file_is_422_with_its_problems(agent):
     assert answer.status == 422
     assert answer.json["problems"] == [problem]
     assert answer.json["code"] == "bad_configuration"
+    assert [line[2]["outcome"] for line in agent.lines] == [
+        "asked",
+        "bad_configuration",
+    ]
 
 
 async def test_keys_are_refreshed_for_one_issuer_or_all(agent):

@@ -126,10 +126,14 @@ async def _status(call: Call) -> web.StreamResponse:
 
 async def _reload(call: Call) -> web.StreamResponse:
     await read_members(call.request, ())
-    outcome = await call.audited("reload", {}, call.agent.reload)
-    if outcome.get("result") != "success":
-        raise RefusedError("bad_configuration", extra=outcome)
-    return json_response(outcome)
+
+    async def act() -> dict[str, object]:
+        outcome = await call.agent.reload()
+        if outcome.get("result") != "success":
+            raise RefusedError("bad_configuration", extra=outcome)
+        return outcome
+
+    return json_response(await call.audited("reload", {}, act))
 
 
 async def _drain(call: Call) -> web.StreamResponse:

@@ -74,11 +74,10 @@ def command(
 
 def _rows(answer: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [(plain(s["step"]), plain(s["outcome"])) for s in answer.get("steps", [])]
+    decision = f"{answer.get('status')} {answer.get('reason') or answer.get('verdict')}"
     if answer.get("region"):
-        source = plain(answer.get("source"))
-        rows.append(("region", f"{plain(answer['region'])} by {source}"))
-    reason = answer.get("reason") or answer.get("verdict")
-    rows.append(("decision", plain(f"{answer.get('status')} {reason}")))
+        decision += f", home {answer['region']} by {answer.get('source')}"
+    rows.append(("decision", plain(decision)))
     return rows
 
 
