@@ -27,12 +27,12 @@ from fastgate.demo.world import (
     Ports,
 )
 
-__all__ = ["MAX_STALENESS_S", "Gateway", "gateway_config"]
+__all__ = ["MAX_STALENESS_S", "WORKERS", "Gateway", "gateway_config"]
 
 # Reason: the least that `check` accepts; with the default of 10 s the tour's cut would
 # take twice as long to show the same.
 MAX_STALENESS_S: Final = 5
-_WORKERS: Final = 2
+WORKERS: Final = 2
 _CAPACITY: Final = 100_000
 _READY_S: Final = 30.0
 _LOOK_S: Final = 0.05
@@ -57,7 +57,7 @@ def gateway_config(
         "listen": f"{HOST}:{ports.of(region, 'gateway')}",
         "admin": f"{HOST}:{ports.of(region, 'admin')}",
         "status": f"{HOST}:{ports.of(region, 'status')}",
-        "workers": _WORKERS,
+        "workers": WORKERS,
         "state_dir": str(folder / "state"),
         "regions": {
             "names": list(REGIONS),

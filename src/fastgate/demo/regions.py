@@ -38,11 +38,11 @@ from fastgate.demo.world import (
 )
 from fastgate.errors import StartError
 
-__all__ = ["FOLDER_PREFIX", "NOTE", "Regions", "running"]
+__all__ = ["Regions", "running", "running_base"]
 
-FOLDER_PREFIX: Final = "fastgate-demo-"
+_FOLDER_PREFIX: Final = "fastgate-demo-"
 # A file in the folder that says where everything is, for `fastgate demo token`.
-NOTE: Final = "demo.json"
+_NOTE: Final = "demo.json"
 
 
 class Regions:
@@ -51,12 +51,13 @@ class Regions:
     base_port: First port; None takes a free block.
     delay_scale: 1 for real distances, 0 for none.
     bus: "nats" or "local". keys: The issuer's, shared by all regions.
+    secret: Password with which the gateways introspect.
     identities, upstreams, gateways, leaf_links: By region.
     """
 
     def __init__(self, base_port: int | None, delay_scale: float) -> None:
         self.ports = Ports(_checked(base_port))
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
         self.keys = IssuerKeys()
         self.identities: dict[str, Identity] = {}
         self.notices: dict[str, Notices] = {}
@@ -66,7 +67,7 @@ class Regions:
         self._scale = delay_scale
         self._server = find_server()
         self.bus = "local" if self._server is None else "nats"
-        self._secret = secrets.token_urlsafe(24)
+        self.secret = secrets.token_urlsafe(24)
         self._endings = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
@@ -147,14 +148,14 @@ class Regions:
                 keys=self.keys,
                 public_url=ports.url(region, "gateway"),
                 notices=notices,
-                gateway_secret=self._secret,
+                gateway_secret=self.secret,
             )
             port = ports.of(region, "issuer")
             await self._start(identity, identity.start(HOST, port))
 
     async def _start_gateways(self) -> None:
         hash_key = secrets.token_urlsafe(24)
-        texts = {"introspection.secret": self._secret, "hash.key": hash_key}
+        texts = {"introspection.secret": self.secret, "hash.key": hash_key}
         starts: list[Awaitable[object]] = []
         async with aiohttp.ClientSession() as session:
             for region in REGIONS:
@@ -179,13 +180,8 @@ class Regions:
             raise StartError(f"a listener of the demo: {error.strerror}") from error
 
     def _leave_note(self) -> None:
-        note = {
-            "pid": os.getpid(),
-            "base_port": self.ports.base,
-            "bus": self.bus,
-            "folder": str(self.folder),
-        }
-        (self.folder / NOTE).write_text(json.dumps(note), "utf-8")
+        note = {"pid": os.getpid(), "base_port": self.ports.base}
+        (self.folder / _NOTE).write_text(json.dumps(note), "utf-8")
 
 
 def _checked(base_port: int | None) -> int:
@@ -207,6 +203,23 @@ async def _all(jobs: list[Awaitable[object]]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def running_base() -> int | None:
+    """Return the base port of the newest demo of ours that runs, None without one."""
+    folder = pathlib.Path(tempfile.gettempdir())
+    found: list[tuple[float, int]] = []
+    for path in folder.glob(f"{_FOLDER_PREFIX}*/{_NOTE}"):
+        try:
+            about = path.lstat()
+            if about.st_uid != os.geteuid():
+                continue  # anybody may put anything there
+            note = json.loads(path.read_text("utf-8"))
+            os.kill(int(note["pid"]), 0)  # tells whether that process is there
+            found.append((about.st_mtime, int(note["base_port"])))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # it has just ended, or was killed and left this behind
+    return max(found)[1] if found else None
 
 
 @contextlib.asynccontextmanager

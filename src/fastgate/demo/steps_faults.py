@@ -1,0 +1,147 @@
+"""Steps: what breaks, who feels it, and that it mends itself.
+
+Owns:      nothing.
+Called by: demo.tour.
+Source:    DESIGN.md sections 3 and 8; REVOCATION.md section 4.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from fastgate.demo.children import child_named
+from fastgate.demo.gateway import MAX_STALENESS_S
+from fastgate.demo.load import load
+from fastgate.demo.scene import OK, REFUSED, STALE, Scene, hold
+from fastgate.demo.visitor import Tokens
+from fastgate.demo.world import OAUTH, REGIONS, USERS
+from fastgate.errors import UpstreamError
+
+__all__ = ["agent_down", "bus_cut"]
+
+_AGENT = "fastgate:agent"
+_BEFORE, _AFTER, _AFTER_CUT = 30, 300, 30
+_SUCCESSOR_S = 10.0
+# Past the contract by what finding out may take, and by a busy machine.
+_STALE_LIMIT_S = MAX_STALENESS_S + 10.0
+_HEAL_LIMIT_S = 20.0
+
+
+async def agent_down(scene: Scene) -> str:
+    """The keeper of the state is killed: requests go on, another one takes over."""
+    at = "eu"
+    supervisor = scene.regions.gateways[at].pid
+    victim = child_named(supervisor, _AGENT)
+    hold(victim > 0, f"the agent of {at} was not found")
+    tokens = [(await scene.sign_in(user)).access for user in USERS]
+    async with load(scene, [(at, token) for token in tokens]) as requests:
+        await requests.more(_BEFORE)
+        os.kill(victim, signal.SIGKILL)
+
+        began = time.perf_counter()
+
+        async def is_up() -> bool:
+            if child_named(supervisor, _AGENT) in {0, victim}:
+                return False
+            return bool(await _status(scene, at))
+
+        async def is_complete() -> bool:
+            return bool((await _status(scene, at)).get("ready"))
+
+        await scene.until("no successor", _SUCCESSOR_S, is_up)
+        up_s = time.perf_counter() - began
+        await scene.until("the successor is behind", _SUCCESSOR_S, is_complete)
+        complete_s = time.perf_counter() - began
+        await requests.more(_AFTER)
+    hold(requests.failed == 0, f"requests failed: {requests.summary}")
+    return (
+        f"agent of {at} killed: {requests.total} requests, 0 failed;"
+        f" successor answers after {up_s * 1e3:.0f} ms, knows all again after"
+        f" {complete_s:.1f} s"
+    )
+
+
+async def _status(scene: Scene, region: str) -> dict[str, Any]:
+    """Return what a gateway says of itself; empty where it does not answer."""
+    try:
+        reply = await scene.visitor.ask(f"{scene.admin(region)}/v1/status")
+    except UpstreamError:
+        return {}
+    return reply.json() if reply.status == OK else {}
+
+
+async def bus_cut(scene: Scene) -> str:
+    """One region is cut off: only its users elsewhere wait; then it heals by itself."""
+    here, elsewhere = "us", [region for region in REGIONS if region != "us"]
+    bob, gone = (await scene.sign_in("bob")).access, await scene.sign_in("bob")
+    others = [(await scene.sign_in(user)).access for user in USERS if user != "bob"]
+    untouched = [(region, token) for region in elsewhere for token in others]
+    for region in REGIONS:
+        await scene.accepted(region, bob)
+        await scene.accepted(region, gone.access)
+    link = scene.regions.leaf_links[here]
+    await link.cut()
+    try:
+        async with load(scene, [*untouched, (here, bob)]) as requests:
+            stale_s = await _stale(scene, elsewhere, bob)
+            await _sign_out(scene, here, gone)
+            await _refused(scene, here, gone)
+            await requests.more(_AFTER_CUT)
+        hold(requests.failed == 0, f"others were touched: {requests.summary}")
+    finally:
+        link.heal()
+    healed_s = await _healed(scene, elsewhere, bob)
+    for region in REGIONS:
+        await _refused(scene, region, gone)
+    return (
+        f"us cut from transit (limit {MAX_STALENESS_S} s here, 10 s by default): bob at"
+        f" eu, ap 503 after {stale_s:.1f} s; {requests.total} requests of others 200;"
+        f" healed +{healed_s:.1f} s; revoked in us meanwhile, refused everywhere"
+    )
+
+
+async def _stale(scene: Scene, regions: Sequence[str], token: str) -> float:
+    """Return after how many seconds all of them answer that they cannot know."""
+    began = time.perf_counter()
+    for region in regions:
+
+        async def look(region: str = region) -> bool:
+            reply = await scene.call(region, token)
+            if reply.status == OK:
+                return False
+            if reply.code != "stale_revocation" or "Retry-After" not in reply.headers:
+                scene.unexpected(f"{region} gateway", reply, STALE)
+            return True
+
+        await scene.until(f"{region} still serves bob", _STALE_LIMIT_S, look)
+    return time.perf_counter() - began
+
+
+async def _sign_out(scene: Scene, region: str, tokens: Tokens) -> None:
+    reply = await scene.visitor.ask(
+        f"{scene.gateway(region)}{OAUTH}oauth-logout",
+        method="POST",
+        form={"id_token_hint": tokens.id_token},
+    )
+    hold(reply.status == OK, f"the logout in {region} was answered {reply.status}")
+
+
+async def _refused(scene: Scene, region: str, tokens: Tokens) -> None:
+    reply = await scene.call(region, tokens.access)
+    if reply.status != REFUSED:
+        where = f"{region} gateway, signed out during the cut"
+        scene.unexpected(where, reply, REFUSED)
+
+
+async def _healed(scene: Scene, regions: Sequence[str], token: str) -> float:
+    """Return after how many seconds all of them serve the user again."""
+    began = time.perf_counter()
+    for region in regions:
+
+        async def look(region: str = region) -> bool:
+            return (await scene.call(region, token)).status == OK
+
+        await scene.until(f"{region} still refuses bob", _HEAL_LIMIT_S, look)
+    return time.perf_counter() - began
