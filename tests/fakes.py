@@ -112,16 +112,10 @@ class FakeKeyAsker:
 class FakeIntrospector:
     """ports.Introspector with one answer for everything."""
 
-    def __init__(self, answer: IntrospectionAnswer, *, cached: bool = False) -> None:
+    def __init__(self, answer: IntrospectionAnswer) -> None:
         self.answer = answer
-        self.is_cached = cached
         self.asked: list[tuple[bytes, int, int]] = []
-
-    def cached(
-        self, issuer: IssuerProfile, token: bytes, boot_ns: int
-    ) -> IntrospectionAnswer | None:
-        del issuer, token, boot_ns
-        return self.answer if self.is_cached else None
+        self.forgotten: list[bytes] = []
 
     async def ask(
         self, issuer: IssuerProfile, token: bytes, region: int, *, fresh_ns: int = 0
@@ -129,6 +123,10 @@ class FakeIntrospector:
         del issuer
         self.asked.append((token, region, fresh_ns))
         return self.answer
+
+    def forget(self, issuer: IssuerProfile, token: bytes) -> None:
+        del issuer
+        self.forgotten.append(token)
 
 
 class FakeAccessLog:

@@ -126,12 +126,6 @@ class KeyAsker(Protocol):
 class Introspector(Protocol):
     """Answers about opaque tokens, one flight a token (PROTOCOLS section 4)."""
 
-    def cached(
-        self, issuer: IssuerProfile, token: bytes, boot_ns: int
-    ) -> IntrospectionAnswer | None:
-        """Return a reusable answer without any I/O."""
-        ...
-
     async def ask(
         self, issuer: IssuerProfile, token: bytes, region: int, *, fresh_ns: int = 0
     ) -> IntrospectionAnswer:
@@ -141,6 +135,10 @@ class Introspector(Protocol):
         fresh_ns: When not 0, an answer asked longer ago than this does not count.
         Never raises for the issuer's trouble: that is an answer's kind.
         """
+        ...
+
+    def forget(self, issuer: IssuerProfile, token: bytes) -> None:
+        """Drop what is cached about a token whose answer did not hold."""
         ...
 
 

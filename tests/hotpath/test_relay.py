@@ -25,8 +25,8 @@ def protected(base: str, **changes: object) -> Route:
     return Route(0, "api", "/", service(base), issuer=issuer_profile(), **changes)
 
 
-def asking(question: Verdict, **fields: object):
-    """A gate that asks once, then allows."""
+def asking(question: Verdict, *, then: Reason | None = None, **fields: object):
+    """A gate that asks once, then allows, or refuses with `then`."""
 
     def script(head, snapshot, asked):
         known = (
@@ -36,6 +36,8 @@ def asking(question: Verdict, **fields: object):
             if question is Verdict.ASK_KEY
             else asked.introspection is not None
         )
+        if known and then is not None:
+            return decided(Verdict.DENY, snapshot, head, reason=then, **fields)
         if known:
             return decided(Verdict.ALLOW, snapshot, head, token=b"jwt")
         return decided(question, snapshot, head, **fields)
@@ -173,24 +175,24 @@ async def test_relay_asks_the_issuer_in_the_hinted_region_and_forwards_the_phant
             assert up.requests[0].one("authorization") == b"Bearer jwt"
 
 
-async def test_relay_uses_a_cached_answer_without_asking():
-    """A reusable answer costs no call."""
-    introspector = FakeIntrospector(
-        IntrospectionAnswer(AnswerKind.JWT, b"jwt", cached=True), cached=True
+async def test_relay_forgets_an_answer_whose_phantom_did_not_hold():
+    """A phantom token that does not verify is not answered with a second time."""
+    introspector = FakeIntrospector(IntrospectionAnswer(AnswerKind.JWT, b"jwt"))
+    gate = asking(
+        Verdict.ASK_INTROSPECTION,
+        credential=b"opaque",
+        then=Reason.BAD_ISSUER_RESPONSE,
     )
-    gate = asking(Verdict.ASK_INTROSPECTION, credential=b"opaque")
     async with recording() as up:
         snapshot = snapshot_of(protected(up.base))
         async with gateway(snapshot, gate=gate, introspector=introspector) as gw:
-            assert (await gw.ask(GET)).status == 200
-            assert introspector.asked == []
+            assert (await gw.ask(GET)).status == 502
+            assert introspector.forgotten == [b"opaque"]
 
 
 async def test_relay_wants_a_fresh_answer_where_the_feed_is_stale():
     """A cached answer is too old to tell; the default region is asked."""
-    introspector = FakeIntrospector(
-        IntrospectionAnswer(AnswerKind.CLAIMS, b"{}"), cached=True
-    )
+    introspector = FakeIntrospector(IntrospectionAnswer(AnswerKind.CLAIMS, b"{}"))
     gate = asking(
         Verdict.ASK_INTROSPECTION, credential=b"t", stale_question=True, region=-1
     )

@@ -611,21 +611,20 @@ class Gate:
                 return False
         elif route.on_stale is OnStale.INTROSPECT and case.plan.profile.introspection:
             answer = None if case.asked is None else case.asked.introspection
-            if answer is None or answer.cached:
-                decision.verdict = Verdict.ASK_INTROSPECTION
-                decision.stale_question = True
-                decision.credential = decision.credential or decision.token
-                decision.region = known.region
-                if known.region < 0:
-                    follow_cookie(decision, case.head, case.table.snapshot.regions)
+            reason = None if answer is None else refuse_answer(answer)
+            if reason is not None:
+                case.deny(reason, "freshness")
                 return False
-            if answer.asked_boot_ns + route.max_staleness_ns > case.boot_ns:
-                reason = refuse_answer(answer)
-                if reason is not None:
-                    case.deny(reason, "freshness")
-                    return False
+            if answer is not None and _is_younger(answer, route, case.boot_ns):
                 case.note("freshness", "stale, the issuer says active")
                 return True
+            decision.verdict = Verdict.ASK_INTROSPECTION
+            decision.stale_question = True
+            decision.credential = decision.credential or decision.token
+            decision.region = known.region
+            if known.region < 0:
+                follow_cookie(decision, case.head, case.table.snapshot.regions)
+            return False
         case.deny(Reason.STALE_REVOCATION, "freshness")
         return False
 
@@ -667,6 +666,12 @@ class Gate:
         if len(self._names) >= MAX_PROFILES:
             self._names.clear()
         self._names[mark] = names
+
+
+@cython.cfunc
+def _is_younger(answer: IntrospectionAnswer, route: Route, boot_ns: int) -> cython.bint:
+    # Counted from when the question was sent (REVOCATION.md section 1).
+    return answer.asked_boot_ns + route.max_staleness_ns > boot_ns
 
 
 @cython.cfunc

@@ -131,14 +131,18 @@ class Relay:
                 await self._refuse(flow, reason)
         except (ConnectionError, CallerError):
             # The client is gone, or does not take its answer.
-            flow.status = flow.status or CLIENT_GONE
-            flow.exchange.abort()
+            self._part(flow)
         except asyncio.CancelledError:
-            flow.status = flow.status or CLIENT_GONE
-            flow.exchange.abort()
+            self._part(flow)
             raise
         finally:
             self._finish(flow, tally)
+
+    @staticmethod
+    def _part(flow: Flow) -> None:
+        if not flow.exchange.begun:
+            flow.status = CLIENT_GONE
+        flow.exchange.abort()
 
     async def _attempt(self, flow: Flow) -> Reason | None:
         """Serve, and turn every fault into the reason it is answered with."""
@@ -226,14 +230,22 @@ class Relay:
             if verdict is Verdict.ALLOW:
                 return None
             if verdict is Verdict.DENY or verdict is Verdict.UNDECIDED:
-                answer = flow.asked.introspection
-                flow.retry_after_s = answer.retry_after_s if answer else 0
+                self._note_refusal(flow, decision)
                 return decision.reason or Reason.INTERNAL
             before = self._clock.boot_ns()
             await self._answer_gate(flow, inbound, decision)
             flow.waited_ns += self._clock.boot_ns() - before
         _LOG.error("the gate did not come to a decision")
         return Reason.INTERNAL
+
+    def _note_refusal(self, flow: Flow, decision: Decision) -> None:
+        answer, route = flow.asked.introspection, decision.route
+        if answer is None or route is None or route.issuer is None:
+            return
+        flow.retry_after_s = answer.retry_after_s
+        if decision.reason is Reason.BAD_ISSUER_RESPONSE:
+            # A phantom token that does not verify must not be answered with again.
+            self._introspector.forget(route.issuer, decision.credential)
 
     async def _answer_gate(
         self, flow: Flow, inbound: Inbound, decision: Decision
@@ -264,20 +276,13 @@ class Relay:
         issuer = route.issuer
         if issuer is None:
             raise BugError("the gate asked about a token of no issuer")
-        answer = None
-        if not decision.stale_question:
-            answer = self._introspector.cached(
-                issuer, decision.credential, self._clock.boot_ns()
-            )
-        if answer is None:
-            region = decision.region
-            answer = await self._introspector.ask(
-                issuer,
-                decision.credential,
-                region if region >= 0 else flow.snapshot.regions.default,
-                fresh_ns=route.max_staleness_ns if decision.stale_question else 0,
-            )
-        flow.asked.introspection = answer
+        region = decision.region
+        flow.asked.introspection = await self._introspector.ask(
+            issuer,
+            decision.credential,
+            region if region >= 0 else flow.snapshot.regions.default,
+            fresh_ns=route.max_staleness_ns if decision.stale_question else 0,
+        )
 
     def _admit(self, flow: Flow) -> Route | Reason:
         """Check what only the matched route can allow (THREATS T4, T17, T18)."""
@@ -308,7 +313,8 @@ class Relay:
         except TimeoutError:
             return Reason.UPSTREAM_TIMEOUT
         finally:
-            if tally is not None:
+            # A new layout begins with its gauges at zero.
+            if tally is not None and tally is self.tally:
                 tally.end(route.index)
 
     async def _refuse(self, flow: Flow, reason: Reason) -> None:
@@ -337,8 +343,10 @@ class Relay:
 
     def _finish(self, flow: Flow, tally: Tally | None) -> None:
         finished_ns = self._clock.boot_ns()
-        if tally is not None:
-            tally.finished(flow, finished_ns, known_routes=tally is self.tally)
+        if self.tally is not None:
+            # The columns of an older configuration are another's by now.
+            known = tally is self.tally
+            self.tally.finished(flow, finished_ns, known_routes=known)
         if flow.snapshot.access_log:
             self._access_log.write(flow.line(finished_ns))
 
