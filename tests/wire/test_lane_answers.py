@@ -483,3 +483,37 @@ async def test_u6_lane_relays_an_answer_that_comes_before_the_body_ended():
         assert (got.status, got.body) == (413, b"no")
         assert got.one("connection") == "close"
         await up.until(lambda it: it.closed == 1)
+
+
+async def test_f19_lane_blames_no_address_for_answers_that_are_late_or_malformed():
+    """One bad resource, asked for on purpose, must not take its address away."""
+
+    async def odd(request: Recorded, talk: Talk) -> bool:
+        if request.target == b"/slow":
+            return await talk.gone()
+        await talk.send(b"garbage\r\n\r\n" if request.target == b"/bad" else answer())
+        return True
+
+    async with recording(odd) as up:
+        route = public(up.base, upstream_timeout_s=0.02)
+        async with gateway(snapshot_of(route)) as gw:
+            for _ in range(4):
+                for target, status in ((b"/slow", 504), (b"/bad", 502)):
+                    got = await gw.ask(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
+                    assert got.status == status
+            assert not gw.health.ejected(gw.clock.boot_ns())
+            assert (await gw.ask(GET)).status == 200
+
+
+async def test_f18_lane_ejects_an_address_that_hangs_up_without_a_word():
+    """Accepting and closing is what a dead service behind a balancer does."""
+
+    async def hang_up(talk: Talk) -> None:
+        await talk.more()
+
+    async with (
+        recording(on_connect=hang_up) as up,
+        gateway(snapshot_of(public(up.base))) as gw,
+    ):
+        seen = [(await gw.ask(GET)).code for _ in range(4)]
+        assert seen == ["bad_upstream_response"] * 3 + ["region_down"]

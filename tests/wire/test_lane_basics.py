@@ -3,10 +3,12 @@
 import asyncio
 
 import pytest
+from tests.fakes import FakeMeter
 from tests.lane_kit import gateway, limits, public, service, snapshot_of
 from tests.recorder import Recorded, Talk, answer, recording
 
 from fastgate.domain.route import Route
+from fastgate.hotpath.tally import Tally
 
 
 async def never(_: Recorded, talk: Talk) -> bool:
@@ -234,3 +236,28 @@ async def test_lane_cuts_what_does_not_finish_while_it_drains():
         await gw.lane.drain(0.01)
         assert not await client.ended_cleanly() or not client.buffer
         await up.until(lambda it: it.closed == 1)
+
+
+async def test_lane_counts_under_the_configuration_of_the_moment():
+    """A request that outlives a reload counts once, in the new layout, as unknown."""
+    go_on = asyncio.Event()
+
+    async def slow(_: Recorded, talk: Talk) -> bool:
+        await go_on.wait()
+        await talk.send(answer())
+        return True
+
+    async with recording(slow) as up:
+        snapshot = snapshot_of(public(up.base))
+        async with gateway(snapshot) as gw:
+            client = await gw.connect()
+            await client.send(GET)
+            await up.until(lambda it: len(it.requests) == 1)
+            meter = FakeMeter()
+            gw.relay.adopt(snapshot, Tally.of(snapshot, meter))
+            go_on.set()
+            await client.response()
+            await gw.logged(1)
+            plan = gw.relay.tally._plan
+            assert meter.columns[plan.request_column(-1, "GET", 200, -1)] == 1
+            assert min(meter.columns.values()) >= 0

@@ -139,6 +139,7 @@ async def test_gate_swaps_an_opaque_token_for_its_jwt(running):
     introspector.answer = IntrospectionAnswer(AnswerKind.JWT, GOOD[:-4] + b"AAAA")
     got = await gw.ask(get(b"_other-token_"))
     assert (got.status, got.code) == (502, "bad_issuer_response")
+    assert introspector.forgotten == [b"_other-token_"]
 
 
 async def test_gate_refuses_an_inactive_opaque_token(running):

@@ -89,6 +89,31 @@ async def test_t16_a_client_that_does_not_read_pauses_the_upstream():
             await up.until(lambda it: it.closed == 1)
 
 
+async def test_t16_an_upstream_that_does_not_read_pauses_the_client():
+    """The body waits at the client, and past the idle limit the answer is 504."""
+
+    async def deaf(talk: Talk) -> None:
+        talk.writer.transport.pause_reading()
+        await closing.wait()
+
+    closing = asyncio.Event()
+    async with recording(on_connect=deaf) as up:
+        route = public(up.base, idle_timeout_s=0.3)
+        async with gateway(snapshot_of(route)) as gw:
+            client = await gw.connect()
+            size = 256 * MIB
+            await client.send(
+                b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size
+            )
+            client.writer.write(b"x" * (64 * MIB))
+            got = await client.response()
+            assert (got.status, got.code) == (504, "upstream_timeout")
+            (line,) = await gw.logged(1)
+            assert line["bytes_in"] < 32 * MIB
+            client.reset()
+            closing.set()
+
+
 async def test_lane_stops_the_upstream_when_the_client_is_gone():
     """A client that leaves ends the exchange on the other side too; 499 in the log."""
 

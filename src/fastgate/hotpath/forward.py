@@ -133,10 +133,12 @@ class Forwarder:
             flow.waited_ns += self._clock.boot_ns() - before
 
     def _judge(self, base: str, link: UpstreamLink, error: UpstreamError) -> None:
-        # An idle connection that closed as we wrote says nothing against the address.
-        if link.reused and not link.heard and error.reason != Reason.UPSTREAM_TIMEOUT:
-            return
-        self._health.failed(base, self._clock.boot_ns())
+        # Only what shows that nobody is there counts. An idle connection that closed as
+        # we wrote does not, and neither does an answer that is late or malformed: one
+        # slow resource, asked for on purpose, would take the whole address away.
+        silent = not link.heard and error.reason == Reason.BAD_UPSTREAM_RESPONSE
+        if silent and not link.reused:
+            self._health.failed(base, self._clock.boot_ns())
 
     @staticmethod
     def _again(flow: Flow, link: UpstreamLink) -> bool:

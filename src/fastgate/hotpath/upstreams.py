@@ -5,7 +5,7 @@ Owns:      passive health per upstream address: failures in a row, ejection, one
 Called by: hotpath.forwarding, one object per worker, from one thread.
 Source:    THREATS F18, F21, U6; RFC 9110 section 9.2.2 (idempotent methods).
 
-An address is healthy until FAILURES_TO_EJECT connections or answers in a row failed.
+An address is healthy until FAILURES_TO_EJECT attempts in a row found nobody there.
 Then it is left out for a time that doubles with each further failure. When the time is
 over, one request is let through as a probe; its outcome decides for the others.
 """
@@ -77,7 +77,7 @@ class UpstreamHealth:
         self._addresses.pop(base, None)
 
     def failed(self, base: str, now_ns: int) -> None:
-        """Note that an address could not be reached or broke off before its answer."""
+        """Note that an address could not be reached, or hung up without a word."""
         address = self._addresses.setdefault(base, _Address())
         address.failures += 1
         address.probing_until_ns = 0
