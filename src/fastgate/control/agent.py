@@ -327,7 +327,7 @@ class Agent:
         checks: list[dict[str, Any]] = [
             {
                 "name": f"worker {worker['slot']}",
-                "ok": worker["up"] and worker["current"],
+                "ok": worker["up"] and (worker["current"] or self._was_ready),
             }
             for worker in self._workers()
         ]
@@ -345,9 +345,11 @@ class Agent:
         ]
         del caught_up  # each origin has its own line
         self._was_ready = self._was_ready or all(check["ok"] for check in checks)
-        workers_ok = all(c["ok"] for c in checks if c["name"].startswith("worker"))
+        # A reload reaches workers within a tick, their word of it within a second: once
+        # ready, only a slot without a living worker counts.
+        up = all(worker["up"] for worker in self._workers())
         checks.append({"name": "not draining", "ok": not draining})
-        return self._was_ready and workers_ok and not draining, checks
+        return self._was_ready and up and not draining, checks
 
     async def explain(
         self,

@@ -4,7 +4,7 @@ Owns:      nothing; it asks a gate of the agent's own, which caches nothing.
 Called by: control.agent for `POST /v1/explain`. Never logs what it is given.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from fastgate.domain.decision import Asked, Decision
@@ -41,12 +41,20 @@ class Explainer:
 
     gate: With its own decision cache, so that every step is shown anew.
     introspector: Asked about opaque tokens, as a worker would.
+    evidence: Returns as of when an origin (by index) is known, CLOCK_BOOTTIME ns.
     """
 
-    def __init__(self, gate: Decider, clock: Clock, introspector: Introspector) -> None:
+    def __init__(
+        self,
+        gate: Decider,
+        clock: Clock,
+        introspector: Introspector,
+        evidence: Callable[[int], int],
+    ) -> None:
         self._gate = gate
         self._clock = clock
         self._introspector = introspector
+        self._evidence = evidence
 
     async def explain(
         self,
@@ -80,7 +88,28 @@ class Explainer:
             encoded_separators=target.encoded_separators,
         )
         decision = await self._decide(head, snapshot, steps)
-        return _shown(decision, snapshot, steps)
+        return _shown(decision, snapshot, steps) | self._freshness(decision, snapshot)
+
+    def _freshness(self, decision: Decision, snapshot: Snapshot) -> dict[str, Any]:
+        """Return how old the evidence is that a verified token was judged by."""
+        facts, route = decision.facts, decision.route
+        if facts is None or route is None:
+            return {}
+        home = facts.region
+        origins = (
+            [snapshot.origins[home]] if home >= 0 else range(len(snapshot.origin_names))
+        )
+        now_ns = self._clock.boot_ns()
+        ages = {
+            snapshot.origin_names[origin]: (
+                round((now_ns - seen) / 1e9, 3)
+                if (seen := self._evidence(origin))
+                else None
+            )
+            for origin in origins
+        }
+        limit_s = route.max_staleness_ns / 1e9
+        return {"freshness": {"age_s": ages, "limit_s": limit_s}}
 
     async def _decide(
         self, head: RequestHead, snapshot: Snapshot, steps: list[tuple[str, str]]

@@ -83,6 +83,7 @@ class Feed:
         self.clock = clock
         self.bus = bus
         self.bus_up = False
+        self.started_ns = clock.boot_ns()
         self.rejected = 0
         self.alarms_on: set[tuple[str, str]] = set()
         self._alarms = alarms

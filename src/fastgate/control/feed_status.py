@@ -57,7 +57,8 @@ def raise_alarms(feed: "Feed") -> None:
     now_ns = feed.clock.boot_ns()
     limit_ns = int(feed.settings.max_staleness_s * 1e9)
     for origin in feed.origins:
-        age_ns = now_ns - _evidence_ns(feed, origin)
+        # Nothing is late that was never due: the first evidence takes a second or two.
+        age_ns = now_ns - max(_evidence_ns(feed, origin), feed.started_ns)
         feed.alarm("revocation_age", origin, age_ns > limit_ns // 2)
         feed.alarm("revocation_stale", origin, age_ns > limit_ns)
     max_token_s = feed.settings.lifetimes.max_token_s

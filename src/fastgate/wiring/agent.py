@@ -137,7 +137,8 @@ def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
         alarms=alarms.set,
     )
     feed = _build_feed(config, clock, writer, alarms)
-    explain_gate = Gate(DecisionCache(_EXPLAIN_FACTS), revocation_reader(views, None))
+    reader = revocation_reader(views, None)
+    explain_gate = Gate(DecisionCache(_EXPLAIN_FACTS), reader)
     introspection = Introspections(fetcher=fetcher, clock=clock, alarms=alarms.set)
 
     async def apply(newer: Config) -> None:
@@ -151,7 +152,7 @@ def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
             keyring=keyring,
             index=writer,
             follower=follower,
-            explainer=Explainer(explain_gate, clock, introspection),
+            explainer=Explainer(explain_gate, clock, introspection, reader.evidence),
             reloader=Reloader(
                 config=follower.config,
                 path=node.path,
