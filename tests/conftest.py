@@ -1,4 +1,4 @@
-"""What all tests share: no deadline of its own for hypothesis; time limits are pytest's."""
+"""What all tests share: hypothesis sets no deadlines; time limits are pytest's."""
 
 from hypothesis import HealthCheck, settings
 

@@ -1,7 +1,7 @@
 """The one token builder of the tests: keys of every algorithm, tokens, key sets.
 
-It signs with `cryptography` and writes JSON with the standard library, so that nothing of
-the product vouches for its own input.
+It signs with `cryptography` and writes JSON with the standard library, so that nothing
+of the product vouches for its own input.
 """
 
 import base64

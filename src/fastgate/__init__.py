@@ -11,7 +11,7 @@ config/    what the operator wrote, checked and compiled into a snapshot.
 adapters/  the outside world, one technology a file, each behind a port.
 admin/     the admin API. authz/ is the drop-in tier over the same gate.
 demo/      three regions on loopback and a guided tour. cli/ is one file a verb.
-ports.py   the interfaces between rooms; wiring.py builds objects; errors.py names faults.
+ports.py   the interfaces between rooms; wiring/ builds objects; errors.py names faults.
 """
 
 __version__ = "0.1.0"

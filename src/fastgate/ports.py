@@ -3,8 +3,8 @@
 Owns:      shapes only; every port has a fake in tests/fakes.py written with it.
 Called by: hotpath and control use them, wiring hands the implementations in.
 
-One file, longer than others, so that all borders of the product can be read in one place;
-it holds no code.
+One file, longer than others, so that all borders of the product can be read in one
+place; it holds no code.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence

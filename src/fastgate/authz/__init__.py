@@ -1,1 +1,1 @@
-"""Answers for other proxies over the same gate."""
+"""Answers for other proxies over the same gate; no dialect is served yet."""

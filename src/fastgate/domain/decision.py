@@ -4,7 +4,7 @@ Owns:      the shape only.
 Called by: hotpath.gate makes it; lanes, log and explanations read it.
 """
 
-from fastgate.domain.introspection import IntrospectionAnswer
+from fastgate.domain.introspection import IntrospectionAnswer  # noqa: TC001
 from fastgate.domain.region import NO_REGION, RegionSource
 from fastgate.domain.route import Route
 from fastgate.domain.token import TokenFacts

@@ -1,6 +1,6 @@
 """Regions: the closed set, and what names a user's home.
 
-Owns:      the set of region names; a region is an index into it, never text from outside.
+Owns:      the set of region names; a region is an index into it, never outside text.
 Called by: config.compile builds it; hotpath.regions asks it.
 """
 
@@ -72,7 +72,7 @@ class RegionSet:
         object.__setattr__(self, "_index", {n: i for i, n in enumerate(self.names)})
 
     def find(self, value: str | None) -> int:
-        """Return the index of an exact name, NO_REGION for None, else UNKNOWN_REGION."""
+        """Return the index of an exact name, NO_REGION for None, or UNKNOWN_REGION."""
         if value is None:
             return NO_REGION
         return self._index.get(value, UNKNOWN_REGION)

@@ -12,7 +12,7 @@ import struct
 __all__ = ["EVERYTHING", "KEY_BYTES", "KeyHasher", "Kind"]
 
 KEY_BYTES = 16
-# Cut-off of an identifier that is revoked whatever the token's age (jti, sid, grant, kid).
+# Cut-off of an identifier revoked whatever the token's age (jti, sid, grant, kid).
 EVERYTHING = 0xFFFF_FFFF
 
 _LENGTH = struct.Struct(">I")

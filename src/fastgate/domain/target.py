@@ -17,11 +17,19 @@ __all__ = ["Target", "canonical_path", "parse_target"]
 _UNRESERVED = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 )
+_PERCENT, _SPACE, _DELETE = 0x25, 0x20, 0x7F
 _HEX = {
     digit: value
     for value, pair in enumerate(
-        (b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8", b"9")
-        + (b"aA", b"bB", b"cC", b"dD", b"eE", b"fF")
+        (
+            *(b"%d" % digit for digit in range(10)),
+            b"aA",
+            b"bB",
+            b"cC",
+            b"dD",
+            b"eE",
+            b"fF",
+        )
     )
     for digit in pair
 }
@@ -74,7 +82,7 @@ def _decode_unreserved(raw: bytes) -> bytes | None:
     at = 0
     while at < len(raw):
         byte = raw[at]
-        if byte != 0x25:
+        if byte != _PERCENT:
             out.append(byte)
             at += 1
             continue
@@ -84,7 +92,7 @@ def _decode_unreserved(raw: bytes) -> bytes | None:
         if high is None or low is None:
             return None
         value = high << 4 | low
-        if value < 0x20 or value == 0x7F:
+        if value < _SPACE or value == _DELETE:
             return None
         if value in _UNRESERVED:
             out.append(value)

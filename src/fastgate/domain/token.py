@@ -112,13 +112,13 @@ class IssuerProfile:
     digest: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        """Compute the digest that separates this profile's cached facts from others'."""
+        """Compute the digest that keeps this profile's facts apart from others'."""
         parts = [
             f"{part.name}={_stable(getattr(self, part.name))}"
             for part in fields(self)
             if part.name not in {"digest", "hasher"}
         ]
-        # The hasher's key decides which revocations a fact answers to, so it counts too.
+        # The hasher's key decides which revocations a fact answers to: it counts too.
         probe = self.hasher.key(Kind.ISSUER, self.issuer)
         text = "\n".join(parts).encode() + probe
         object.__setattr__(self, "digest", hashlib.sha256(text).digest())

@@ -13,7 +13,7 @@ __all__ = ["OUTCOMES", "Challenge", "Outcome", "Reason", "Verdict"]
 
 
 class Verdict(enum.Enum):
-    """What the gate answers; compare with `is`, since UNDECIDED and DENY must not pass."""
+    """What the gate answers; compare with `is`: UNDECIDED and DENY must not pass."""
 
     UNDECIDED = 0  # never leaves the gate; lanes treat it as DENY
     ALLOW = 1
@@ -123,7 +123,7 @@ def _trouble(status: int, public: str, title: str, retry_after_s: int) -> Outcom
     return Outcome(status, public, title, retry_after_s=retry_after_s)
 
 
-# A 401 makes clients refresh, so only faults of the token are 401 (PROTOCOLS section 3).
+# A 401 makes clients refresh: only faults of the token are 401 (PROTOCOLS section 3).
 OUTCOMES: dict[Reason, Outcome] = {
     Reason.MISSING_TOKEN: Outcome(
         401, "missing_token", "An access token is required.", Challenge.BARE

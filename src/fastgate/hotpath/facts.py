@@ -2,7 +2,7 @@
 
 Owns:      the making of TokenFacts, and small tables of values that repeat.
 Called by: hotpath.gate, once per token seen for the first time.
-Source:    PROTOCOLS.md section 1.5 (identifiers), DESIGN.md section 10 (identity headers).
+Source:    PROTOCOLS.md section 1.5 (identifiers), DESIGN.md section 10 (headers).
 """
 
 from collections.abc import Sequence

@@ -3,8 +3,8 @@
 Owns:      the check that they are there and of this version, and code -> reason.
 Called by: hotpath and wiring; nobody else in hotpath imports `_ext`.
 
-There is no fall-back: a gateway that silently ran a slow twin would miss its budgets, and
-one more implementation would have to be trusted.
+There is no fall-back: a gateway that silently ran a slow twin would miss its budgets,
+and one more implementation would have to be trusted.
 """
 
 from fastgate.domain.verdict import Reason

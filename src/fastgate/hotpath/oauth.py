@@ -24,7 +24,7 @@ __all__ = ["AmbiguousFormError", "route_message"]
 Fields = Mapping[str, Sequence[str]]
 Reader = Callable[[str], "TokenScan | None"]
 
-# Reason: no OAuth message has half as many; parse_qsl refuses more (CVE-2021-23336 class).
+# Reason: no OAuth message has half as many; parse_qsl refuses more.
 _MAX_QUERY_FIELDS = 64
 
 _GRANT = "urn:ietf:params:oauth:grant-type:"
