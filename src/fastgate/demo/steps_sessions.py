@@ -46,7 +46,10 @@ async def logout_everywhere(scene: Scene) -> str:
     shown = ", ".join(
         f"{region} {ms:.0f} ms" for region, ms in zip(REGIONS, waits, strict=True)
     )
-    return f"same token 401 everywhere, after the 201: {shown}; other session lives"
+    how = "" if scene.regions.bus == "nats" else " (the provider told each gateway)"
+    return (
+        f"same token 401 everywhere, after the 201{how}: {shown}; other session lives"
+    )
 
 
 async def _refused_at(scene: Scene, region: str, token: str) -> float:
