@@ -14,8 +14,6 @@ from typing import Any
 
 import structlog
 
-from fastgate._ext import counters, revocations
-from fastgate._ext.decisions import DecisionCache
 from fastgate.adapters.agent_link import AgentLinks
 from fastgate.adapters.clock import SystemClock
 from fastgate.adapters.http_fetch import HttpFetcher
@@ -44,10 +42,10 @@ from fastgate.control.reload import Reloader
 from fastgate.domain.entry import Lifetimes
 from fastgate.domain.metric_plan import TABLE_COLUMNS
 from fastgate.domain.snapshot import Snapshot
-from fastgate.errors import StartError
 from fastgate.hotpath.gate import Gate
 from fastgate.hotpath.keys import build_keys
 from fastgate.ports import Bus
+from fastgate.wiring.compiled import counters, decisions, revocations
 from fastgate.wiring.node import Node, metric_plan, on_signals, revocation_reader
 
 __all__ = ["run_agent"]
@@ -138,7 +136,7 @@ def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
     )
     feed = _build_feed(config, clock, writer, alarms)
     reader = revocation_reader(views, None)
-    explain_gate = Gate(DecisionCache(_EXPLAIN_FACTS), reader)
+    explain_gate = Gate(decisions.DecisionCache(_EXPLAIN_FACTS), reader)
     introspection = Introspections(fetcher=fetcher, clock=clock, alarms=alarms.set)
 
     async def apply(newer: Config) -> None:
@@ -230,15 +228,10 @@ def _build_feed(
 
 
 def _nats_bus(config: Config, longest_s: int) -> Bus:
-    try:
-        # An extra: a gateway with the local bus needs no NATS client.
-        from fastgate.adapters.nats_bus.bus import NatsBus  # noqa: PLC0415
-        from fastgate.adapters.nats_bus.link import NatsSettings  # noqa: PLC0415
-    except ModuleNotFoundError as missing:
-        raise StartError(
-            "revocation.bus is NATS, but its client is not installed: "
-            'pip install "fastgate[nats]"'
-        ) from missing
+    # An extra, which wiring.installation found to be there.
+    from fastgate.adapters.nats_bus.bus import NatsBus  # noqa: PLC0415
+    from fastgate.adapters.nats_bus.link import NatsSettings  # noqa: PLC0415
+
     nats = config.revocation.nats
     settings = NatsSettings(
         servers=(config.revocation.bus,),

@@ -11,13 +11,13 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from fastgate._ext import revocations
 from fastgate.adapters.agent_link import LinkPairs
 from fastgate.adapters.clock import SystemClock
 from fastgate.adapters.shared_memory import SharedMemory, Views
 from fastgate.config.model import Config
 from fastgate.domain.metric_plan import MetricPlan
 from fastgate.domain.snapshot import Snapshot
+from fastgate.wiring.compiled import revocations
 
 __all__ = ["Node", "metric_plan", "on_signals", "revocation_reader"]
 

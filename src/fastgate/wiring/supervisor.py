@@ -13,7 +13,6 @@ from collections.abc import Callable
 import structlog
 import uvloop
 
-from fastgate._ext import counters, revocations
 from fastgate.adapters.agent_link import LinkPairs
 from fastgate.adapters.clock import SystemClock
 from fastgate.adapters.shared_memory import (
@@ -24,10 +23,12 @@ from fastgate.adapters.shared_memory import (
 from fastgate.config.model import Config
 from fastgate.control.listeners import bind_listener, bind_listeners, close_listeners
 from fastgate.control.process import Role
-from fastgate.control.supervisor import Event, Supervisor
+from fastgate.control.supervisor import EXIT_CONFIG, Event, Supervisor
 from fastgate.domain.metric_plan import TABLE_COLUMNS
-from fastgate.errors import StartError
+from fastgate.errors import ConfigError, StartError
 from fastgate.wiring.agent import run_agent
+from fastgate.wiring.compiled import counters, revocations
+from fastgate.wiring.installation import check_installation
 from fastgate.wiring.node import Node
 from fastgate.wiring.process_log import log_to_stderr
 from fastgate.wiring.worker import run_worker
@@ -44,8 +45,10 @@ def serve(config: Config, path: str) -> int:
     """Run the gateway until it is told to end; returns the exit code.
 
     config: As `config.load` accepted it. path: Its file, for reloads.
-    Raises StartError where a socket, the memory or the state directory is refused.
+    Raises StartError where something is not installed, or a socket, the memory or the
+    state directory is refused.
     """
+    check_installation(config)
     log_to_stderr(config)
     workers = config.workers or len(os.sched_getaffinity(0))
     node = _prepare(config, path, workers)
@@ -120,5 +123,14 @@ def _worker_of(node: Node, slot: int) -> Callable[[], int]:
 def _run(node: Node, slot: int | None) -> int:
     """Run a forked child: the agent, or the worker of a slot."""
     build = run_agent(node) if slot is None else run_worker(node, slot)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(build)
+    log = structlog.get_logger("fastgate")
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(build)
+    except ConfigError as error:
+        # The text says it all, so no traceback, here and below.
+        log.error("bad configuration", reason=str(error))  # noqa: TRY400
+        return EXIT_CONFIG
+    except StartError as error:
+        log.error("cannot start", reason=str(error))  # noqa: TRY400
+        return 1

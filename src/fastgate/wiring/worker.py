@@ -9,8 +9,6 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastgate._ext import counters
-from fastgate._ext.decisions import DecisionCache
 from fastgate.adapters.agent_link import WorkerLink
 from fastgate.adapters.aiohttp_client.pool import UpstreamPool
 from fastgate.adapters.aiohttp_server.lane import GeneralLane
@@ -30,6 +28,7 @@ from fastgate.hotpath.keys import build_keys
 from fastgate.hotpath.relay import Relay
 from fastgate.hotpath.tally import Tally
 from fastgate.hotpath.upstreams import UpstreamHealth
+from fastgate.wiring.compiled import counters, decisions
 from fastgate.wiring.node import Node, metric_plan, on_signals, revocation_reader
 
 __all__ = ["run_worker"]
@@ -53,7 +52,7 @@ async def run_worker(node: Node, slot: int) -> int:
         build_keys=build_keys,
     )
     config = follower.config
-    decisions = DecisionCache(config.limits.cached_tokens)
+    cache = decisions.DecisionCache(config.limits.cached_tokens)
     plan = metric_plan(follower.cell.current)
     row = counters.CounterRow(views.counters, slot, plan.columns, plan.layout)
     dropped = plan.column("fastgate_log_dropped_total", "access")
@@ -72,10 +71,10 @@ async def run_worker(node: Node, slot: int) -> int:
         clock=clock,
         beat=views.beat,
         draining_since_ns=views.draining_since_ns,
-        cache_stats=decisions.stats,
+        cache_stats=cache.stats,
     )
     relay = Relay(
-        gate=Gate(decisions, revocation_reader(views, slot)),
+        gate=Gate(cache, revocation_reader(views, slot)),
         cell=follower.cell,
         key_asker=worker,
         introspector=Introspections(fetcher=fetcher, clock=clock, alarms=worker.alarm),

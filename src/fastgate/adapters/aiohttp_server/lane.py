@@ -19,24 +19,31 @@ from fastgate.domain.snapshot import SnapshotCell
 from fastgate.errors import StartError
 from fastgate.ports import ExchangeHandler
 
-__all__ = ["GeneralLane"]
+__all__ = ["GeneralLane", "require_c_parser"]
+
+
+def require_c_parser() -> None:
+    """Raise StartError where aiohttp has no C parser.
+
+    Its slow one would miss every budget and is not what was tested.
+    """
+    parser = aiohttp.http_parser.HttpRequestParser
+    if parser.__module__ != "aiohttp._http_parser":
+        raise StartError(
+            "aiohttp has no C parser: unset AIOHTTP_NO_EXTENSIONS, or install "
+            "aiohttp from a wheel for this interpreter"
+        )
 
 
 class GeneralLane(web_server.Server):
     """The general lane of one worker; make it on the running loop.
 
     handler: The relay. cell: Limits and timers of new connections.
-    Raises StartError where aiohttp has no C parser: its slow one would miss every
-    budget and is not what was tested.
+    Raises StartError as `require_c_parser` does.
     """
 
     def __init__(self, handler: ExchangeHandler, cell: SnapshotCell) -> None:
-        parser = aiohttp.http_parser.HttpRequestParser
-        if parser.__module__ != "aiohttp._http_parser":
-            raise StartError(
-                "aiohttp has no C parser: unset AIOHTTP_NO_EXTENSIONS, or install "
-                "aiohttp from a wheel for this interpreter"
-            )
+        require_c_parser()
         self.loop = asyncio.get_running_loop()
         super().__init__(self._serve, handler_cancellation=True, loop=self.loop)  # type: ignore[arg-type]
         self.handler = handler
