@@ -9,6 +9,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tests.fakes import (
+    FakeAccessLog,
+    FakeClock,
+    FakeGate,
+    FakeIntrospector,
+    FakeKeyAsker,
+    FakeMeter,
+)
+
 from fastgate.adapters.aiohttp_client.pool import UpstreamPool
 from fastgate.adapters.aiohttp_server.lane import GeneralLane
 from fastgate.domain.introspection import AnswerKind, IntrospectionAnswer
@@ -21,14 +30,6 @@ from fastgate.hotpath.relay import Relay
 from fastgate.hotpath.tally import Tally
 from fastgate.hotpath.upstreams import UpstreamHealth
 from fastgate.ports import UpstreamDialer
-from tests.fakes import (
-    FakeAccessLog,
-    FakeClock,
-    FakeGate,
-    FakeIntrospector,
-    FakeKeyAsker,
-    FakeMeter,
-)
 
 DEADLINE_S = 5.0
 REGIONS = RegionSet(
@@ -305,7 +306,7 @@ def tally_of(snapshot: Snapshot, meter: FakeMeter) -> Tally:
 async def eventually(condition: Callable[[], bool]) -> None:
     """Let the loop run until a condition holds."""
     async with asyncio.timeout(DEADLINE_S):
-        while not condition():  # noqa: ASYNC110 - the one deadline helper of these tests
+        while not condition():
             await asyncio.sleep(0.001)
 
 
