@@ -104,6 +104,7 @@ class Link:
 
     name: For logs. host, port: What it leads to. delay_s: One way, seconds.
     sleep: Waits that many seconds; tests give another.
+    attempts: Connections that anybody ever began.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Link:
         self.name = name
         self.delay_s = delay_s
         self.sleep = sleep
+        self.attempts = 0
         self.passing = asyncio.Event()
         self.passing.set()
         self._target = (host, port)
@@ -164,6 +166,7 @@ class Link:
     def _accept(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        self.attempts += 1
         if self._refusing or len(self._open) >= _MAX_CONNECTIONS:
             writer.transport.abort()
             return

@@ -13,6 +13,7 @@ from typing import Any
 
 from fastgate.demo.children import child_named
 from fastgate.demo.gateway import MAX_STALENESS_S
+from fastgate.demo.links import Link
 from fastgate.demo.load import load
 from fastgate.demo.scene import OK, REFUSED, STALE, Scene, hold
 from fastgate.demo.visitor import Tokens
@@ -26,6 +27,7 @@ _BEFORE, _AFTER, _AFTER_CUT = 30, 300, 30
 _SUCCESSOR_S = 10.0
 # Past the contract by what finding out may take, and by a busy machine.
 _STALE_LIMIT_S = MAX_STALENESS_S + 10.0
+_NOTICE_LIMIT_S = 15.0
 _HEAL_LIMIT_S = 20.0
 
 
@@ -82,13 +84,17 @@ async def bus_cut(scene: Scene) -> str:
         await scene.accepted(region, bob)
         await scene.accepted(region, gone.access)
     link = scene.regions.leaf_links[here]
+    attempts = link.attempts
+    cut = time.perf_counter()
     await link.cut()
     try:
         async with load(scene, [*untouched, (here, bob)]) as requests:
             stale_s = await _stale(scene, elsewhere, bob)
             await _sign_out(scene, here, gone)
             await _refused(scene, here, gone)
+            await _noticed(scene, link, attempts)
             await requests.more(_AFTER_CUT)
+        cut_s = time.perf_counter() - cut
         hold(requests.failed == 0, f"others were touched: {requests.summary}")
     finally:
         link.heal()
@@ -96,9 +102,10 @@ async def bus_cut(scene: Scene) -> str:
     for region in REGIONS:
         await _refused(scene, region, gone)
     return (
-        f"us cut from transit (limit {MAX_STALENESS_S} s here, 10 s by default): bob at"
-        f" eu, ap 503 after {stale_s:.1f} s; {requests.total} requests of others 200;"
-        f" healed +{healed_s:.1f} s; revoked in us meanwhile, refused everywhere"
+        f"us cut from transit for {cut_s:.1f} s: bob at eu, ap 503 after"
+        f" {stale_s:.1f} s (limit {MAX_STALENESS_S} s here, 10 s by default);"
+        f" {requests.total} requests of others 200; healed +{healed_s:.1f} s;"
+        " what us revoked meanwhile is refused everywhere"
     )
 
 
@@ -117,6 +124,15 @@ async def _stale(scene: Scene, regions: Sequence[str], token: str) -> float:
 
         await scene.until(f"{region} still serves bob", _STALE_LIMIT_S, look)
     return time.perf_counter() - began
+
+
+async def _noticed(scene: Scene, link: Link, attempts: int) -> None:
+    """Return when the servers gave their link up and try anew: healing is more then."""
+
+    async def look() -> bool:
+        return link.attempts > attempts
+
+    await scene.until("no server noticed the cut", _NOTICE_LIMIT_S, look)
 
 
 async def _sign_out(scene: Scene, region: str, tokens: Tokens) -> None:
