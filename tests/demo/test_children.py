@@ -112,6 +112,20 @@ async def test_child_dies_when_its_parent_is_killed(tmp_path):
     await until(lambda: not is_alive(pid))
 
 
+async def test_child_does_not_inherit_settings_of_another_gateway(
+    tmp_path, monkeypatch
+):
+    """FASTGATE_ADMIN of the operator's gateway must not move the demo's."""
+    monkeypatch.setenv("FASTGATE_ADMIN", "0.0.0.0:8085")
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
+    monkeypatch.setenv("OTHER", "kept")
+    names = "('FASTGATE_ADMIN', 'NOTIFY_SOCKET', 'OTHER')"
+    child = program(f"import os; print([os.getenv(n) for n in {names}])", tmp_path)
+    await child.start()
+    await until(lambda: child.ended)
+    assert child.tail() == ["[None, None, 'kept']"]
+
+
 async def test_child_is_found_by_parent_and_name(tmp_path):
     """The tour finds the agent by the name that the kernel shows."""
     text = (

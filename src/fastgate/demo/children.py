@@ -11,7 +11,7 @@ import os
 import pathlib
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from fastgate.errors import StartError
@@ -22,6 +22,9 @@ _STOP_S: Final = 6.0
 _TAIL_LINES: Final = 15
 _TAIL_BYTES: Final = 8_192
 _STAT_NAME_END: Final = ")"
+# Settings of the operator's own gateway win over a file, so over the demo's files too;
+# the others belong to the service manager.
+_NOT_INHERITED: Final = ("FASTGATE_", "NOTIFY_", "WATCHDOG_", "LISTEN_")
 
 # Becomes the program itself, so no process is left between it and us. It is told who
 # its parent is, because a parent that died before prctl sends no signal any more.
@@ -42,20 +45,13 @@ class Child:
     """One child process.
 
     name: For messages. argv: Program (absolute path) and arguments.
-    log: File that its output is added to. env: Added to our environment.
+    log: File that its output is added to.
     """
 
-    def __init__(
-        self,
-        name: str,
-        argv: Sequence[str],
-        log: pathlib.Path,
-        env: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, name: str, argv: Sequence[str], log: pathlib.Path) -> None:
         self.name = name
         self._argv = argv
         self._log = log
-        self._env = {**os.environ, **(env or {})}
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -79,7 +75,7 @@ class Child:
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env=self._env,
+                    env=_environment(),
                     start_new_session=True,  # Ctrl-C on the terminal is ours alone
                 )
         except OSError as error:
@@ -116,6 +112,15 @@ class Child:
         except OSError:
             return []
         return text.splitlines()[-_TAIL_LINES:]
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment without what would make a child somebody else's."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_NOT_INHERITED)
+    }
 
 
 def child_named(parent: int, name: str) -> int:
