@@ -32,13 +32,13 @@ _LOW, _HIGH = 20_000, 32_000  # below the ports that outgoing connections get
 
 
 async def until(
-    condition: Callable[[], Any], what: str, *, within_s: float = DEADLINE_S
+    condition: Callable[[], Any], what: str, *, every_s: float = 0.01
 ) -> Any:
     """Return what `condition` gives as soon as it is true; fail past the deadline.
 
     condition: May be a coroutine function.
     """
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + DEADLINE_S
     while True:
         found = condition()
         if isinstance(found, Awaitable):
@@ -46,11 +46,11 @@ async def until(
         if found:
             return found
         assert time.monotonic() < deadline, f"not in time: {what}"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(every_s)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return loopback ports that nobody has, and that no client socket gets by chance."""
+    """Return loopback ports that nobody has and no client socket gets by chance."""
     found: list[int] = []
     while len(found) < count:
         port = random.randrange(_LOW, _HIGH)
@@ -331,9 +331,10 @@ class Gateway:
 
     async def counts(self) -> dict[str, float]:
         """Return every counter of /metrics by its series."""
-        page = (await self.probe("/metrics")).body.decode()
+        page = await self.probe("/metrics")
+        assert page.status == 200, page.body
         found = {}
-        for line in page.splitlines():
+        for line in page.body.decode().splitlines():
             if line.startswith("#"):
                 continue
             series, _, value = line.rpartition(" ")

@@ -20,8 +20,8 @@ class Issuer:
 
     keys: Of the published set. opaque: Phantom JWT of each active opaque token.
     fetches, questions: How often it was asked for keys and about tokens.
-    mood: `good`; `bad` answers garbage, `failing` 500; `down` cuts the connection; `slow`
-        answers when the mood changes.
+    mood: `good`; `bad` answers garbage, `failing` 500; `down` cuts the connection;
+        `slow` answers when the mood changes.
     """
 
     def __init__(self) -> None:
