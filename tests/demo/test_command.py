@@ -62,7 +62,9 @@ class Demo:
 
 
 def environment(folder):
-    return {**os.environ, "PYTHONPATH": f"{ROOT}/src", "TMPDIR": str(folder)}
+    # What is tested here is what is tested there: the wheel, or the source folder.
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    return {**os.environ, "PYTHONPATH": path, "TMPDIR": str(folder)}
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ class Node:
     """A running tiny node, read line by line."""
 
     def __init__(self, env: dict[str, str], **settings: Any) -> None:
-        environment = {**os.environ, "PYTHONPATH": f"{ROOT}/src:{ROOT}", **env}
+        path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
+        environment = {**os.environ, "PYTHONPATH": path, **env}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.system.tiny_node", json.dumps(settings)],
             cwd=ROOT,
