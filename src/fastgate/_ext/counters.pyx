@@ -100,10 +100,10 @@ cdef class Block:
     cdef int hold(self, object buffer, int flags) except -1:
         PyObject_GetBuffer(buffer, &self.view, PyBUF_SIMPLE | flags)
         self.held = True
-        if <uintptr_t>self.view.buf % WORD_BYTES != 0:
-            raise ValueError("the buffer is not aligned to 8 bytes")
         if self.view.len < LINE_WORDS * WORD_BYTES:
             raise ValueError("the buffer is too small")
+        if <uintptr_t>self.view.buf % WORD_BYTES != 0:
+            raise ValueError("the buffer is not aligned to 8 bytes")
         self.words = <uint64_t*>self.view.buf
         return 0
 
