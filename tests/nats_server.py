@@ -67,7 +67,7 @@ class NatsServer:
             "ping_max: 2",
             f'jetstream {{ store_dir: "{self.folder}/js"',
             f"  domain: {self._domain}" if self._domain else "",
-            "  max_file: 2GB }",
+            "  max_file: 8GB }",
         ]
         if self._leaf_port:
             lines.append(
