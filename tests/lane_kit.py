@@ -18,6 +18,7 @@ from tests.fakes import (
     FakeMeter,
 )
 
+from fastgate._ext import http1_front
 from fastgate.adapters.aiohttp_client.pool import UpstreamPool
 from fastgate.adapters.aiohttp_server.lane import GeneralLane
 from fastgate.domain.introspection import AnswerKind, IntrospectionAnswer
@@ -262,7 +263,7 @@ class Gateway:
             access_log=self.log,
             tally=tally_of(snapshot, self.meter),
         )
-        self.lane = GeneralLane(self.relay, self.cell)
+        self.lane = GeneralLane(self.relay, self.cell, http1_front.Acceptor)
         self.port = 0
         self._clients: list[Client] = []
 

@@ -10,6 +10,7 @@ import pytest
 from tests.lane_kit import eventually, gateway, limits, public, snapshot_of
 from tests.recorder import recording
 
+from fastgate._ext import http1_front
 from fastgate.adapters.aiohttp_server.lane import GeneralLane
 from fastgate.domain.snapshot import SnapshotCell
 from fastgate.errors import StartError
@@ -33,12 +34,12 @@ async def test_lane_refuses_to_start_without_the_c_parser(monkeypatch):
         aiohttp.http_parser.HttpRequestParserPy,
     )
     with pytest.raises(StartError, match="AIOHTTP_NO_EXTENSIONS"):
-        GeneralLane(NoHandler(), SnapshotCell(snapshot_of()))
+        GeneralLane(NoHandler(), SnapshotCell(snapshot_of()), http1_front.Acceptor)
 
 
 async def test_lane_drains_at_once_where_nobody_is_connected():
     """Nothing to wait for, also twice."""
-    lane = GeneralLane(NoHandler(), SnapshotCell(snapshot_of()))
+    lane = GeneralLane(NoHandler(), SnapshotCell(snapshot_of()), http1_front.Acceptor)
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     await lane.start(sock)
@@ -48,7 +49,7 @@ async def test_lane_drains_at_once_where_nobody_is_connected():
 
 async def test_lane_leaves_a_listening_socket_that_others_hold_open():
     """A supervisor's copy of the socket goes on to queue connections (SO_REUSEPORT)."""
-    lane = GeneralLane(NoHandler(), SnapshotCell(snapshot_of()))
+    lane = GeneralLane(NoHandler(), SnapshotCell(snapshot_of()), http1_front.Acceptor)
     kept = socket.socket()
     kept.bind(("127.0.0.1", 0))
     await lane.start(kept.dup())

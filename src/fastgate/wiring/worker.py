@@ -28,7 +28,7 @@ from fastgate.hotpath.keys import build_keys
 from fastgate.hotpath.relay import Relay
 from fastgate.hotpath.tally import Tally
 from fastgate.hotpath.upstreams import UpstreamHealth
-from fastgate.wiring.compiled import counters, decisions
+from fastgate.wiring.compiled import counters, decisions, http1_front
 from fastgate.wiring.node import Node, metric_plan, on_signals, revocation_reader
 
 __all__ = ["run_worker"]
@@ -89,7 +89,7 @@ async def run_worker(node: Node, slot: int) -> int:
 
     adopt(follower.cell.current, config)
     follower.adopted = adopt
-    lane = GeneralLane(relay, follower.cell)
+    lane = GeneralLane(relay, follower.cell, http1_front.Acceptor)
     ending = on_signals({signal.SIGUSR1: _reopening(access_log)})
     link.start()
     await worker.start()

@@ -1,23 +1,20 @@
-"""Connection: a client's connection, with the timers and limits that aiohttp lacks.
+"""Connection: the general lane's side of a client's connection, behind the front.
 
-Owns:      how long a client may take, how much it may send unread, and how it ends.
-Called by: adapters.aiohttp_server.lane makes one per accepted connection.
-Source:    RFC 9112 sections 2.2 and 9; THREATS T1, T16, T17 and section 4.
+Owns:      how a message that the front lent is read, answered and brought to an end.
+Called by: adapters.aiohttp_server.lane makes one when a connection first needs it; the
+           compiled front feeds it (the same methods as the event loop would call).
+Source:    RFC 9112 sections 2.2 and 9; THREATS T1, T4, T16, T25.
 
-aiohttp parses. Here are timers for the first byte and the head, a bound on a head that
-does not end, one answer for whatever cannot be parsed, and an end of connections that
-lets the answer arrive.
+The front has framed what comes here, keeps the timers of heads, and lends one message
+at a time. aiohttp parses it once more: what the two read differently is refused.
 """
 
 import asyncio
 import logging
-import socket
-import struct
 from collections.abc import Awaitable, Callable
-from typing import Any, Never, Protocol, cast
+from typing import Any, Never, Protocol
 
 from aiohttp import web_protocol
-from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from fastgate.adapters.aiohttp_server.exchange import READ_BYTES, LaneExchange
@@ -25,25 +22,35 @@ from fastgate.domain.snapshot import Snapshot
 from fastgate.domain.verdict import Reason
 from fastgate.ports import ExchangeHandler
 
-__all__ = ["Connection", "Lane"]
+__all__ = ["Connection", "Front", "Lane"]
 
 _LOG = logging.getLogger("fastgate.lane")
 
-# Reason: THREATS section 4.
-MAX_PIPELINED = 16
 # Reason: long enough for a refusal to arrive where the client still sends, short enough
 # that many of these cost nobody anything.
 LINGER_S = 1.0
+# The front ends idle connections; aiohttp wants a number of its own.
+_NEVER_S = 1e6
 
-_OVERLOADED_BODY = (
-    b'{"type":"urn:fastgate:problem:overloaded","title":"The gateway is at its limit.",'
-    b'"status":503,"code":"overloaded"}'
-)
-# Written without a parser, a relay or a request: there is no room for any of them.
-_OVERLOADED = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
-    b"Content-Length: %d\r\nRetry-After: 1\r\nConnection: close\r\n\r\n%b"
-) % (len(_OVERLOADED_BODY), _OVERLOADED_BODY)
+
+class Front(Protocol):
+    """What a connection needs of the front, which is its transport, too."""
+
+    def exchange_ended(self) -> None:
+        """Learn that the lent message was answered and the connection goes on."""
+        ...
+
+    def tunnel(self) -> None:
+        """Pass every byte from now on as it comes."""
+        ...
+
+    def deafen(self) -> None:
+        """Look at no further byte, but read on."""
+        ...
+
+    def cut(self, *, reset: bool) -> None:
+        """Drop the connection."""
+        ...
 
 
 class Lane(Protocol):
@@ -52,14 +59,6 @@ class Lane(Protocol):
     handler: ExchangeHandler
     loop: asyncio.AbstractEventLoop
     draining: bool
-
-    def admit(self, connection: "Connection", limit: int) -> bool:
-        """Take a connection in; False where it is one too many."""
-        ...
-
-    def lost(self, connection: "Connection") -> None:
-        """Forget a connection."""
-        ...
 
 
 class _UnreadableError(Exception):
@@ -85,133 +84,73 @@ class _Raw:
 
 
 class Connection(web_protocol.RequestHandler):
-    """One client connection, with the timers and limits that aiohttp lacks."""
+    """One client connection as aiohttp serves it, one lent message at a time."""
 
-    __slots__ = (
-        "_deaf",
-        "_gone",
-        "_head_bytes",
-        "_last_payload",
-        "_partial",
-        "_timer",
-        "lane",
-        "snapshot",
-    )
+    __slots__ = ("_front", "_gone", "_last_payload", "lane", "snapshot")
 
-    def __init__(self, lane: Lane, server: Any, snapshot: Snapshot) -> None:
+    def __init__(
+        self, lane: Lane, server: Any, snapshot: Snapshot, front: Front
+    ) -> None:
         limits = snapshot.limits
         super().__init__(
             server,
             loop=lane.loop,
-            keepalive_timeout=snapshot.timers.keep_alive_s,
+            keepalive_timeout=_NEVER_S,
             access_log=None,  # type: ignore[arg-type]
+            # The front has enforced them.
             max_line_size=limits.request_line_bytes,
-            # One more than a line where both are equal, since aiohttp's error names
-            # only the limit, and the two are answered differently.
-            max_field_size=limits.header_line_bytes
-            + (limits.header_line_bytes == limits.request_line_bytes),
-            # The relay counts; this only bounds what is held until then.
-            max_headers=2 * limits.header_count,
+            max_field_size=limits.header_line_bytes,
+            max_headers=limits.header_count + 1,
             lingering_time=0.0,
             read_bufsize=READ_BYTES,
             auto_decompress=False,
         )
-        self._max_msg_queue_size = MAX_PIPELINED
-        self._msg_queue_resume_size = MAX_PIPELINED // 2
         self.lane = lane
         self.snapshot = snapshot
-        self._timer: asyncio.TimerHandle | None = None
-        self._partial = False
-        self._deaf = False
-        self._head_bytes = 0
+        self._front = front
         self._last_payload: StreamReader = EMPTY_PAYLOAD
         self._gone: asyncio.Future[None] | None = None
 
-    # -- arrival ---------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection, or turn it away where there are too many."""
-        if not self.lane.admit(self, self.snapshot.limits.connections):
-            self._deaf = self._force_close = True
-            self._manager = None
-            # Not every loop's transport is an asyncio.Transport by class.
-            stream = cast("asyncio.Transport", transport)
-            stream.write(_OVERLOADED)
-            stream.close()
-            return
-        super().connection_made(transport)
-        self._arm(self.snapshot.timers.first_byte_s)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Stop whatever was done for this client."""
-        self._disarm()
-        self.lane.lost(self)
-        if self._gone is not None and not self._gone.done():
-            self._gone.set_result(None)
-        super().connection_lost(exc)
+    # -- called by the front ---------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and keep watch over heads that do not end."""
-        if self._deaf:
-            return
+        """Take bytes of the lent message, or of a tunnel."""
         before = self._request_count
         super().data_received(data)
         if self._request_count > before:
-            self._disarm()
-            self._partial = False
-            self._head_bytes = 0
             message, payload = self._messages[-1]
             if isinstance(message, web_protocol._ErrInfo):  # noqa: SLF001
-                self._stop_reading()
+                # The front and aiohttp disagree: nothing more is read (T1, T25).
+                self._front.deafen()
+                self.spoil()
             else:
                 self._last_payload = payload
-        elif data and (before == 0 or self._is_waiting()):
-            self._head_bytes += len(data)
-            if not self._partial:
-                self._partial = True
-                self._arm(self.snapshot.timers.head_s)
-            limits = self.snapshot.limits
-            if self._head_bytes > limits.request_line_bytes + limits.head_bytes:
-                self._refuse(Reason.HEADERS_TOO_LARGE)
 
-    def _stop_reading(self) -> None:
-        # No further byte of this connection means anything (T1); a body that was being
-        # received can never end.
-        self._deaf = True
+    def spoil(self) -> None:
+        """Learn that the rest of the lent message can never come: it is malformed."""
         if not self._last_payload.is_eof():
             self._last_payload.set_exception(
                 web_protocol.RequestPayloadError("unreadable")
             )
 
-    def _is_waiting(self) -> bool:
-        waiter = self._waiter
-        return waiter is not None and not waiter.done()
-
-    def _arm(self, delay_s: float) -> None:
-        self._disarm()
-        self._timer = self.lane.loop.call_later(delay_s, self._is_late)
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _is_late(self) -> None:
-        self._timer = None
-        if self._partial:
-            self._refuse(Reason.REQUEST_TIMEOUT)
-        elif self._request_count == 0:
-            self.force_close()
-
-    def _refuse(self, reason: Reason) -> None:
-        """Answer instead of the message that is being received."""
-        self._deaf = True
+    def refuse(self, reason: str) -> None:
+        """Answer instead of the message that was being received, and close."""
         error = web_protocol._ErrInfo(  # noqa: SLF001
-            status=400, exc=_UnreadableError(reason), message=""
+            status=400, exc=_UnreadableError(Reason(reason)), message=""
         )
         self._messages.append((error, EMPTY_PAYLOAD))
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Stop whatever was done for this client."""
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+        super().connection_lost(exc)
+
+    def _process_keepalive(self) -> None:
+        # The front ends idle connections.
+        self._keepalive_handle = None
 
     # -- answers to what could not be read -------------------------------------------
 
@@ -224,12 +163,10 @@ class Connection(web_protocol.RequestHandler):
 
         return handler
 
-    def _reason_of(self, error: BaseException) -> Reason:
+    @staticmethod
+    def _reason_of(error: BaseException) -> Reason:
         if isinstance(error, _UnreadableError):
             return error.reason
-        if isinstance(error, LineTooLong):
-            too_long = error.args[1] == self.snapshot.limits.request_line_bytes
-            return Reason.TARGET_TOO_LONG if too_long else Reason.HEADERS_TOO_LARGE
         return Reason.BAD_REQUEST
 
     def handle_error(self, *_: Any, **__: Any) -> Never:
@@ -256,6 +193,7 @@ class Connection(web_protocol.RequestHandler):
         """Stop reading requests; return what comes from now on."""
         reader = StreamReader(self, READ_BYTES, loop=self.lane.loop)
         self.set_parser(_Raw(reader))  # type: ignore[arg-type]
+        self._front.tunnel()
         return reader
 
     async def drained(self) -> None:
@@ -266,37 +204,25 @@ class Connection(web_protocol.RequestHandler):
         """Drop bytes that came behind an upgrade."""
         self._message_tail = b""
 
+    def ended(self) -> None:
+        """Let the front go on to the next message."""
+        self._front.exchange_ended()
+
     async def end(self, *, linger: bool) -> None:
         """Close; with `linger` so that the client gets the answer while it sends."""
-        self._deaf = True
-        self._disarm()
         transport = self.transport
         if transport is None:
             return
+        self._front.deafen()
         if linger and transport.can_write_eof() and not transport.is_closing():
             # Closing with bytes unread resets the connection, and the answer is lost.
             self._gone = self.lane.loop.create_future()
             transport.write_eof()
-            self._reading_paused = self._buffer_paused = False
-            self._resume_transport_reading()
             await asyncio.wait({self._gone}, timeout=LINGER_S)
         self.force_close()
 
     def cut(self, *, reset: bool) -> None:
         """Drop the connection; `reset` so that it looks like no end of a message."""
-        self._deaf = self._force_close = True
-        self._disarm()
-        transport = self.transport
-        if transport is None:
-            return
-        if reset:
-            connected = transport.get_extra_info("socket")
-            if connected is not None:
-                linger = struct.pack("ii", 1, 0)
-                connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        transport.abort()
-
-    def close_if_idle(self) -> None:
-        """Close where no request is being received or served."""
-        if self._is_waiting() and not self._partial:
-            self.force_close()
+        self._force_close = True
+        if self.transport is not None:
+            self._front.cut(reset=reset)

@@ -65,6 +65,10 @@ class LaneConnection(Protocol):
         """Drop bytes that came behind an upgrade."""
         ...
 
+    def ended(self) -> None:
+        """Go on to the next message."""
+        ...
+
     async def end(self, *, linger: bool) -> None:
         """Close; with `linger` so that the client gets the answer while it sends."""
         ...
@@ -258,6 +262,8 @@ class LaneExchange:
         """Do nothing: the relay has written the head."""
 
     async def write_eof(self) -> None:
-        """Close the connection where the answer said so."""
-        if not self.keep_alive:
+        """Close the connection where the answer said so, else go on with it."""
+        if self.keep_alive:
+            self._connection.ended()
+        else:
             await self._connection.end(linger=self.finished and not self._tunnels)

@@ -7,15 +7,16 @@ Source:    THREATS section 4 (cap on connections), F25 (drain).
 
 import asyncio
 import socket
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol, cast
 
 import aiohttp.http_parser
-from aiohttp import web_protocol, web_server
+from aiohttp import web_server
 from aiohttp.streams import StreamReader
 
-from fastgate.adapters.aiohttp_server.connection import Connection
+from fastgate.adapters.aiohttp_server.connection import Connection, Front
 from fastgate.adapters.aiohttp_server.exchange import LaneExchange
-from fastgate.domain.snapshot import SnapshotCell
+from fastgate.domain.snapshot import Snapshot, SnapshotCell
 from fastgate.errors import StartError
 from fastgate.ports import ExchangeHandler
 
@@ -39,21 +40,39 @@ def require_c_parser() -> None:
         )
 
 
+class LaneFront(Front, Protocol):
+    """What the lane needs of each connection's front."""
+
+    def close_if_idle(self) -> None:
+        """Close where no request is being received or served."""
+        ...
+
+
+# Makes what makes the protocol of each connection; see _ext.http1_front.Acceptor.
+MakeAcceptor = Callable[
+    [asyncio.AbstractEventLoop, Any, SnapshotCell],
+    Callable[[], asyncio.BaseProtocol],
+]
+
+
 class GeneralLane(web_server.Server):
     """The general lane of one worker; make it on the running loop.
 
     handler: The relay. cell: Limits and timers of new connections.
+    front: Makes the acceptor whose fronts stand between clients and this lane.
     Raises StartError as `require_c_parser` does.
     """
 
-    def __init__(self, handler: ExchangeHandler, cell: SnapshotCell) -> None:
+    def __init__(
+        self, handler: ExchangeHandler, cell: SnapshotCell, front: MakeAcceptor
+    ) -> None:
         require_c_parser()
         self.loop = asyncio.get_running_loop()
         super().__init__(self._serve, handler_cancellation=True, loop=self.loop)  # type: ignore[arg-type]
         self.handler = handler
         self.draining = False
-        self.live: set[Connection] = set()
-        self._cell = cell
+        self.live: set[LaneFront] = set()
+        self._acceptor = front(self.loop, self, cell)
         self._listener: asyncio.Server | None = None
         self._empty = asyncio.Event()
         self._empty.set()
@@ -61,7 +80,7 @@ class GeneralLane(web_server.Server):
     async def start(self, sock: socket.socket) -> None:
         """Accept on a bound socket, which stays the caller's to keep open elsewhere."""
         self._listener = await self.loop.create_server(
-            self, sock=sock, backlog=socket.SOMAXCONN
+            self._acceptor, sock=sock, backlog=socket.SOMAXCONN
         )
 
     async def drain(self, timeout_s: float) -> None:
@@ -93,22 +112,24 @@ class GeneralLane(web_server.Server):
                 return False
         return True
 
-    def admit(self, connection: Connection, limit: int) -> bool:
+    def admit(self, connection: LaneFront, limit: int) -> bool:
         """Take a connection in; False where it is one too many."""
         if len(self.live) >= limit:
             return False
         self.live.add(connection)
         return True
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: LaneFront) -> None:
         """Forget a connection."""
         self.live.discard(connection)
         if not self.live:
             self._empty.set()
 
-    def __call__(self) -> web_protocol.RequestHandler:
-        """Make the protocol of a connection, with the limits of this moment."""
-        return Connection(self, self, self._cell.current)
+    def open_back(self, front: Front, snapshot: Snapshot) -> Connection:
+        """Make this lane's side of a connection, with the front as its transport."""
+        connection = Connection(self, self, snapshot, front)
+        connection.connection_made(cast("asyncio.Transport", front))
+        return connection
 
     async def _serve(self, exchange: LaneExchange) -> LaneExchange:
         await self.handler.handle(exchange)

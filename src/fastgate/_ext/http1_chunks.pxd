@@ -1,0 +1,192 @@
+"""Chunked bodies: find data and end, and refuse what two readers could read differently.
+
+Owns:      nothing; header-only, included by the http1 modules, for both directions.
+Called by: http1 for each segment of a chunked body.
+Source:    RFC 9112 section 7.1; THREATS T1, T17, U1.
+
+Sizes are hexadecimal digits alone. Extensions and trailers are checked, bounded and dropped:
+nothing of them goes on (RFC 9112 sections 7.1.1 and 7.1.2).
+"""
+
+from libc.stdint cimport int64_t, uint8_t
+
+from fastgate._ext.http1_scan cimport FG_FIELD, FG_TCHAR, fg_class
+
+cdef enum:
+    # Reasons: THREATS section 4; 15 digits are more than any disk and no overflow.
+    MAX_SIZE_DIGITS = 15
+    MAX_EXTENSION = 256
+    MAX_EXTENSIONS = 16384
+    MAX_TRAILER_BYTES = 8192
+    MAX_TRAILERS = 32
+
+cdef enum:                      # states
+    CHUNK_SIZE = 0
+    CHUNK_EXT_NAME = 1
+    CHUNK_EXT_VALUE = 2
+    CHUNK_EXT_TEXT = 3
+    CHUNK_EXT_QUOTED = 4
+    CHUNK_EXT_ESCAPED = 5
+    CHUNK_EXT_END = 6
+    CHUNK_SIZE_LF = 7
+    CHUNK_DATA = 8
+    CHUNK_DATA_CR = 9
+    CHUNK_DATA_LF = 10
+    CHUNK_TRAILERS = 11
+    CHUNK_TRAILER_NAME = 12
+    CHUNK_TRAILER_VALUE = 13
+    CHUNK_TRAILER_LF = 14
+    CHUNK_END_LF = 15
+
+cdef enum:                      # steps
+    STEP_FAULT = -1
+    STEP_MORE = 0               # the input is used up
+    STEP_DATA = 1               # data at [start, at)
+    STEP_END = 2                # the body ended at `at`
+
+ctypedef struct Chunks:
+    int state
+    int digits
+    int64_t left
+    int extension
+    int extensions
+    int trailer_bytes
+    int trailers
+
+
+cdef inline void begin_chunks(Chunks* c) noexcept nogil:
+    c.state = CHUNK_SIZE
+    c.digits = c.extension = c.extensions = c.trailer_bytes = c.trailers = 0
+    c.left = 0
+
+
+cdef inline int hex_value(uint8_t b) noexcept nogil:
+    if b >= c'0' and b <= c'9':
+        return b - c'0'
+    b |= 0x20
+    if b >= c'a' and b <= c'f':
+        return b - c'a' + 10
+    return -1
+
+
+cdef inline bint size_byte(Chunks* c, uint8_t b) noexcept nogil:
+    cdef int value = hex_value(b)
+    if value >= 0:
+        c.digits += 1
+        c.left = c.left * 16 + value
+        return c.digits <= MAX_SIZE_DIGITS
+    if c.digits == 0:
+        return False
+    if b == c';':
+        c.extension = 0
+        c.state = CHUNK_EXT_NAME
+    elif b == c'\r':
+        c.state = CHUNK_SIZE_LF
+    else:
+        return False
+    return True
+
+
+cdef inline bint extension_byte(Chunks* c, uint8_t b) noexcept nogil:
+    # chunk-ext without the blanks that RFC 9112 section 7.1.1 calls bad.
+    cdef bint token = fg_class()[b] & FG_TCHAR != 0 or b == c'_'
+    c.extension += 1
+    c.extensions += 1
+    if c.extension > MAX_EXTENSION or c.extensions > MAX_EXTENSIONS:
+        return False
+    if c.state == CHUNK_EXT_QUOTED:
+        if b == c'"':
+            c.state = CHUNK_EXT_END
+        elif b == c'\\':
+            c.state = CHUNK_EXT_ESCAPED
+        return fg_class()[b] & FG_FIELD != 0
+    if c.state == CHUNK_EXT_ESCAPED:
+        c.state = CHUNK_EXT_QUOTED
+        return fg_class()[b] & FG_FIELD != 0
+    if c.state == CHUNK_EXT_NAME or c.state == CHUNK_EXT_VALUE:
+        # At least one character of a token, or the quote of a value.
+        if token:
+            c.state = CHUNK_EXT_TEXT if c.state == CHUNK_EXT_VALUE else CHUNK_EXT_END
+            return True
+        if b == c'"' and c.state == CHUNK_EXT_VALUE:
+            c.state = CHUNK_EXT_QUOTED
+            return True
+        return False
+    if b == c'\r':
+        c.state = CHUNK_SIZE_LF
+    elif b == c';':
+        c.state = CHUNK_EXT_NAME
+    elif b == c'=' and c.state == CHUNK_EXT_END:
+        c.state = CHUNK_EXT_VALUE
+    else:
+        return token
+    return True
+
+
+cdef inline bint trailer_byte(Chunks* c, uint8_t b) noexcept nogil:
+    c.trailer_bytes += 1
+    if c.trailer_bytes > MAX_TRAILER_BYTES:
+        return False
+    if c.state == CHUNK_TRAILERS:
+        if b == c'\r':
+            c.state = CHUNK_END_LF
+            return True
+        c.trailers += 1
+        c.state = CHUNK_TRAILER_NAME
+        return c.trailers <= MAX_TRAILERS and fg_class()[b] & FG_TCHAR != 0
+    if c.state == CHUNK_TRAILER_NAME:
+        if b == c':':
+            c.state = CHUNK_TRAILER_VALUE
+            return True
+        return fg_class()[b] & FG_TCHAR != 0
+    if c.state == CHUNK_TRAILER_VALUE:
+        if b == c'\r':
+            c.state = CHUNK_TRAILER_LF
+            return True
+        return fg_class()[b] & FG_FIELD != 0
+    c.state = CHUNK_TRAILERS
+    return b == c'\n'
+
+
+cdef inline bint frame_byte(Chunks* c, uint8_t b) noexcept nogil:
+    """Take a byte that is no data; False for a fault. CHUNK_END_LF is the caller's."""
+    if c.state == CHUNK_SIZE:
+        return size_byte(c, b)
+    if c.state < CHUNK_SIZE_LF:
+        return extension_byte(c, b)
+    if c.state == CHUNK_SIZE_LF:
+        c.state = CHUNK_DATA if c.left else CHUNK_TRAILERS
+        c.digits = 0
+        return b == c'\n'
+    if c.state == CHUNK_DATA_CR:
+        c.state = CHUNK_DATA_LF
+        return b == c'\r'
+    if c.state == CHUNK_DATA_LF:
+        c.state = CHUNK_SIZE
+        return b == c'\n'
+    return trailer_byte(c, b)
+
+
+cdef inline int next_chunk(Chunks* c, const uint8_t* p, Py_ssize_t size, Py_ssize_t* at,
+                           Py_ssize_t* start) noexcept nogil:
+    """Go on from p[at]; returns a ChunkStep. Looks at p[at:size] and nothing else."""
+    while at[0] < size:
+        if c.state == CHUNK_DATA:
+            start[0] = at[0]
+            if c.left > size - at[0]:
+                c.left -= size - at[0]
+                at[0] = size
+            else:
+                at[0] += c.left
+                c.left = 0
+                c.state = CHUNK_DATA_CR
+            return STEP_DATA
+        if c.state == CHUNK_END_LF:
+            if p[at[0]] != c'\n':
+                return STEP_FAULT
+            at[0] += 1
+            return STEP_END
+        if not frame_byte(c, p[at[0]]):
+            return STEP_FAULT
+        at[0] += 1
+    return STEP_MORE
