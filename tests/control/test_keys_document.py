@@ -31,7 +31,7 @@ def test_published_document_is_read_as_written():
     """Agent and workers agree."""
     said = {
         "login": PublishedKeys(
-            tuple(key.members() for key in KEYS), True, 1_800_000_000
+            tuple(key.members() for key in KEYS), True, 1_800_000_000, "https://a"
         ),
         "empty": PublishedKeys(),
     }
@@ -60,6 +60,7 @@ def test_published_keys_have_public_members_only():
         b'{"v":1,"issuers":{"a":{}}}',
         b'{"v":1,"issuers":{"a":{"jwks":1,"last_fetch_ok":true,"fetched_at":0}}}',
         b'{"v":1,"issuers":{"a":null}}',
+        b'{"v":1,"issuers":{"a":{"jwks":[],"last_fetch_ok":true,"fetched_at":0}}}',
         b"\xff",
     ],
 )

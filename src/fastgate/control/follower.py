@@ -16,6 +16,7 @@ from fastgate.config.model import Config
 from fastgate.control.keys_document import PublishedKeys, read_published
 from fastgate.domain.keys import IssuerKeys
 from fastgate.domain.snapshot import Snapshot, SnapshotCell
+from fastgate.domain.token import IssuerProfile
 from fastgate.errors import ControlError
 
 __all__ = ["Document", "Follower"]
@@ -86,7 +87,9 @@ class Follower:
         if self._keys_document.version() != self._keys_version:
             changed = self._take_keys() or changed
         if changed:
-            keys = tuple(self._keys_of(p.alias) for p in snapshot.issuers)
+            keys = tuple(map(self._keys_of, snapshot.issuers))
+            for gone in self._built.keys() - {p.alias for p in snapshot.issuers}:
+                del self._built[gone]
             snapshot = snapshot.with_keys(keys)
             if snapshot.version != self.cell.current.version:
                 self.adopted(snapshot, self.config)
@@ -119,12 +122,14 @@ class Follower:
             return False
         return True
 
-    def _keys_of(self, alias: str) -> IssuerKeys:
-        published = self._published.get(alias)
-        if published is None:
+    def _keys_of(self, profile: IssuerProfile) -> IssuerKeys:
+        published = self._published.get(profile.alias)
+        # Configuration and keys are two documents, and one comes first: the keys of
+        # whoever had this alias before must not speak for another `iss`.
+        if published is None or published.issuer != profile.issuer:
             return IssuerKeys()
-        built = self._built.get(alias)
+        built = self._built.get(profile.alias)
         if built is None or built[0] != published:
             keys = self._build_keys(published.jwks, published.last_fetch_ok)
-            built = self._built[alias] = (published, keys)
+            built = self._built[profile.alias] = (published, keys)
         return built[1]

@@ -22,6 +22,7 @@ def published_of(policy: KeyPolicy, *, now_s: float, wall_s: float) -> Published
         jwks=tuple(jwk.members() for jwk in policy.held.public()),
         last_fetch_ok=policy.last_fetch_ok,
         fetched_at=0 if fetched_s is None else int(wall_s - (now_s - fetched_s)),
+        issuer=policy.source.issuer,
     )
 
 

@@ -43,11 +43,13 @@ class PublishedKeys:
     jwks: Public members only, ready for hotpath.keys.build_keys.
     last_fetch_ok: Whether the newest fetch succeeded.
     fetched_at: Wall time of the newest success, seconds; 0: none since the start.
+    issuer: Exact `iss` whose keys these are: after a reload an alias may be another's.
     """
 
     jwks: tuple[Mapping[str, object], ...] = ()
     last_fetch_ok: bool = False
     fetched_at: int = 0
+    issuer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ def write_published(issuers: Mapping[str, PublishedKeys]) -> bytes:
     """Return the document for the workers; issuers by alias."""
     shown = {
         alias: {
+            "issuer": keys.issuer,
             "jwks": list(keys.jwks),
             "last_fetch_ok": keys.last_fetch_ok,
             "fetched_at": keys.fetched_at,
@@ -106,6 +109,7 @@ def read_published(document: bytes) -> dict[str, PublishedKeys]:
                 tuple(said["jwks"]),
                 bool(said["last_fetch_ok"]),
                 int(said["fetched_at"]),
+                str(said["issuer"]),
             )
             for alias, said in content["issuers"].items()
         }
