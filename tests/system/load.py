@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from tests.lane_kit import Client
+from tests.recorder import answer
 from tests.system.gateway import Gateway, request, until
 
 _BROKEN = (ConnectionError, EOFError, asyncio.IncompleteReadError)
@@ -82,17 +83,38 @@ class Load:
         while not self._ending:
             try:
                 await client.send(self._make())
-                answer = await client.response()
+                said = await client.response()
             except _BROKEN:
                 asker.lost += 1
                 return
-            asker.statuses[answer.status] += 1
-            if answer.one("connection") == "close":
+            asker.statuses[said.status] += 1
+            if said.one("connection") == "close":
                 return
 
     def end(self) -> None:
         """Let every client finish the request it is at."""
         self._ending = True
+
+
+@contextlib.asynccontextmanager
+async def quiet_api() -> AsyncIterator[str]:
+    """Serve an API that remembers nothing, for loads that last; yields its address."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(answer())
+                await writer.drain()
+        except _BROKEN:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
 
 
 @contextlib.asynccontextmanager
