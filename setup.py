@@ -36,9 +36,11 @@ cflags, ldflags, directives = BUILDS[name]
 Options.warning_errors = True
 
 PACKAGE = pathlib.Path("src/fastgate")
+PURE = ("facts", "gate", "plan", "token_rules")
 SOURCES = [
     *sorted(PACKAGE.glob("_ext/*.pyx")),
-    *PACKAGE.glob("hotpath/gate.py"),  # pure-Python mode: compiled in the product
+    # Pure-Python mode: the gate and what it reads on every request.
+    *(PACKAGE / "hotpath" / f"{name}.py" for name in PURE),
 ]
 
 setup(

@@ -4,6 +4,7 @@ THREATS T2, T8, T9, R4 and section 1 fact 5; PROTOCOLS section 17.
 """
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 from tests.fakes import FakeGate, decided
@@ -25,21 +26,7 @@ IDENTITY = (
 
 
 def facts() -> TokenFacts:
-    return TokenFacts(
-        issuer=0,
-        thumbprint=b"",
-        kid="k1",
-        exp=0,
-        nbf=0,
-        iat=0,
-        audience=frozenset(),
-        scope=frozenset(),
-        region=0,
-        revocation_keys=b"",
-        revocation_kinds=(),
-        identity=IDENTITY,
-        weight_bytes=0,
-    )
+    return SimpleNamespace(identity=IDENTITY, kid="k1")
 
 
 def protected(base: str, **changes: object) -> Route:

@@ -90,6 +90,21 @@ class TokenScan:
         """True where `cnf` is there, with any value: RFC 7800 section 3.1."""
     @property
     def has_all_required(self) -> bool: ...
+    def header_and_times(self) -> tuple[str, str | None, str | None, int, int, int]:
+        """Return alg, kid, typ, exp, nbf and iat: one call where the gate needs all."""
+    def claims(
+        self,
+    ) -> tuple[
+        str | None,
+        str | None,
+        str | None,
+        str | None,
+        str | None,
+        str | None,
+        tuple[str, ...],
+        tuple[str, ...],
+    ]:
+        """Return sub, jti, sid, client_id, grant, region, aud and scope, likewise."""
     def signature(self) -> bytes:
         """The decoded signature octets; b"" for a bare document or a refused token."""
 

@@ -226,6 +226,13 @@ cdef class TokenScan:
     def has_all_required(self):
         return self.code == TOKEN_OK and self.found.required == self.names.all_required
 
+    def header_and_times(self):
+        return self.alg, self.kid, self.typ, self.exp, self.nbf, self.iat
+
+    def claims(self):
+        return (self.sub, self.jti, self.sid, self.client_id, self.grant, self.region,
+                self.aud, self.scope)
+
     def signature(self):
         if self.signature_size == 0:
             return b""

@@ -9,13 +9,13 @@ import enum
 import hashlib
 import struct
 
-__all__ = ["EVERYTHING", "KEY_BYTES", "KeyHasher", "Kind"]
+__all__ = ["EVERYTHING", "KEY_BYTES", "KeyHasher", "Kind", "framed"]
 
 KEY_BYTES = 16
 # Cut-off of an identifier revoked whatever the token's age (jti, sid, grant, kid).
 EVERYTHING = 0xFFFF_FFFF
 
-_LENGTH = struct.Struct(">I")
+_pack = struct.Struct(">I").pack
 
 
 class Kind(enum.StrEnum):
@@ -44,10 +44,11 @@ _BY_TIME = frozenset({Kind.SUB, Kind.CLIENT, Kind.ISSUER})
 _EVERYBODY = frozenset({Kind.CLIENT, Kind.KID, Kind.ISSUER})
 
 
-def _framed(text: str) -> bytes:
+def framed(text: str) -> bytes:
+    """Return text as it is hashed: its length in four octets, then UTF-8."""
     # Lone surrogates cannot appear: the scanner refuses them (RFC 8259 section 8.2).
     raw = text.encode()
-    return _LENGTH.pack(len(raw)) + raw
+    return _pack(len(raw)) + raw
 
 
 class KeyHasher:
@@ -60,10 +61,10 @@ class KeyHasher:
     __slots__ = ("_seeds",)
 
     def __init__(self, hash_key: bytes, issuer: str) -> None:
-        self._seeds = {}
+        self._seeds: dict[Kind, hashlib.blake2b] = {}
         for kind in Kind:
             seed = hashlib.blake2b(digest_size=KEY_BYTES, key=hash_key)
-            seed.update(_framed(kind.value) + _framed(issuer))
+            seed.update(framed(kind.value) + framed(issuer))
             self._seeds[kind] = seed
 
     def key(self, kind: Kind, value: str) -> bytes:
@@ -73,5 +74,12 @@ class KeyHasher:
         Source: REVOCATION.md section 3: length-prefixed kind, exact `iss`, value.
         """
         digest = self._seeds[kind].copy()
-        digest.update(_framed(value))
+        digest.update(framed(value))
         return digest.digest()
+
+    def seed(self, kind: Kind) -> "hashlib.blake2b":
+        """Return the state that hashing of this kind begins with; update a copy only.
+
+        For hotpath.facts, which does in compiled code what `key` does.
+        """
+        return self._seeds[kind]

@@ -12,7 +12,7 @@ depends on the reader (dot segments, encoded slashes, backslashes) is refused.
 import re
 from typing import NamedTuple
 
-__all__ = ["Target", "canonical_path", "parse_target"]
+__all__ = ["Target", "canonical_path", "parse_target", "without_parameters"]
 
 _UNRESERVED = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
@@ -37,6 +37,8 @@ _HEX = {
 # characters such as "|" or "{" from browsers in queries; those are legal there.
 _PATH = re.compile(rb"/[A-Za-z0-9\-._~!$&'()*+,;=:@/%]*")
 _QUERY = re.compile(rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/?%\[\]{}|^`\"<>\\]*")
+_PARAMETERS = re.compile(r"(?:;|%3B)[^/]*")
+_SLASHES = re.compile(r"//+")
 _ENCODED_SEPARATORS = ("%2F", "%5C")
 
 
@@ -130,3 +132,12 @@ def parse_target(target: bytes, *, authority: bytes | None = None) -> Target | N
         return None
     encoded = b"%" in path and any(mark in canonical for mark in _ENCODED_SEPARATORS)
     return Target(target, canonical, encoded)
+
+
+def without_parameters(path: str) -> str:
+    """Return what a canonical path means to a server that drops path parameters.
+
+    Source: RFC 3986 section 3.3: a segment may carry ";name=value"; servlet containers
+    remove it before they route.
+    """
+    return _SLASHES.sub("/", _PARAMETERS.sub("", path))

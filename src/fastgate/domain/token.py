@@ -8,6 +8,7 @@ Source:    RFC 7519, RFC 8725, RFC 9068; PROTOCOLS.md section 1.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Protocol
 
 from fastgate.domain.revocation import KeyHasher, Kind
 
@@ -130,68 +131,48 @@ def _stable(value: object) -> str:
     return repr(value)
 
 
-class TokenFacts:
-    """What a verified signature established; evaluated against each request anew.
+class TokenFacts(Protocol):
+    """What a verified signature established, as lanes, log and explanations read it.
 
-    issuer: Index of the profile that accepted it.
-    thumbprint: RFC 7638 thumbprint of the key; the facts end with that key. b"" where
-        the issuer's introspection answer vouches instead of a signature.
-    kid: Name of that key, for the log; None when the key has none.
-    exp, nbf, iat: Seconds since 1970; -1 when absent.
-    audience, scope: Values of the token.
-    region: Index in the region set, NO_REGION or UNKNOWN_REGION.
-    revocation_keys: Concatenated 16-byte keys to look up on every request.
-    revocation_iat: iat for cut-offs; 0 for a token without, older than every one.
-    revocation_kinds: Kind of each key, in the same order, for explanations.
-    identity: Header pairs for the upstream, already encoded.
-    weight_bytes: Rough size in memory, so that caches stay bounded.
+    hotpath.facts makes it; the gate judges it against each request anew.
     """
 
-    __slots__ = (
-        "audience",
-        "exp",
-        "iat",
-        "identity",
-        "issuer",
-        "kid",
-        "nbf",
-        "region",
-        "revocation_iat",
-        "revocation_keys",
-        "revocation_kinds",
-        "scope",
-        "thumbprint",
-        "weight_bytes",
-    )
+    @property
+    def kid(self) -> str | None:
+        """Name of the key that verified, for the log; None when the key has none."""
+        ...
 
-    def __init__(
-        self,
-        *,
-        issuer: int,
-        thumbprint: bytes,
-        kid: str | None,
-        exp: int,
-        nbf: int,
-        iat: int,
-        audience: frozenset[str],
-        scope: frozenset[str],
-        region: int,
-        revocation_keys: bytes,
-        revocation_kinds: tuple[str, ...],
-        identity: tuple[tuple[str, str], ...],
-        weight_bytes: int,
-    ) -> None:
-        self.issuer = issuer
-        self.thumbprint = thumbprint
-        self.kid = kid
-        self.exp = exp
-        self.nbf = nbf
-        self.iat = iat
-        self.revocation_iat = max(iat, 0)
-        self.audience = audience
-        self.scope = scope
-        self.region = region
-        self.revocation_keys = revocation_keys
-        self.revocation_kinds = revocation_kinds
-        self.identity = identity
-        self.weight_bytes = weight_bytes
+    @property
+    def exp(self) -> int:
+        """Seconds since 1970; -1 when absent."""
+        ...
+
+    @property
+    def iat(self) -> int:
+        """Seconds since 1970; -1 when absent."""
+        ...
+
+    @property
+    def audience(self) -> frozenset[str]:
+        """Values of `aud`."""
+        ...
+
+    @property
+    def scope(self) -> frozenset[str]:
+        """Values of `scope`."""
+        ...
+
+    @property
+    def region(self) -> int:
+        """Index in the region set, NO_REGION or UNKNOWN_REGION."""
+        ...
+
+    @property
+    def revocation_kinds(self) -> tuple[str, ...]:
+        """Kind of each identifier that a revocation may name."""
+        ...
+
+    @property
+    def identity(self) -> tuple[tuple[str, str], ...]:
+        """Header pairs for the upstream, already encoded."""
+        ...

@@ -19,6 +19,7 @@ except ImportError as missing:
     ) from missing
 
 __all__ = [
+    "TOKEN_NOT_THREE_PARTS",
     "TOKEN_OK",
     "TOKEN_REASONS",
     "ClaimNames",
@@ -37,6 +38,9 @@ scan_unverified = _token.scan_unverified
 der_signature = _token.der_signature
 
 TOKEN_OK = 1
+TOKEN_NOT_THREE_PARTS: int = next(
+    code for code, name in _token.CODES.items() if name == "not_three_parts"
+)
 
 # Codes that say more than "malformed"; the rest are all the same to a client.
 _BY_NAME = {
