@@ -40,11 +40,12 @@ class Rig:
         self.done: list[str] = []
         self.acked: list[tuple[Batch, int]] = []
         self.alarms: dict[tuple[str, str], bool] = {}
+        self.clock = FakeClock()
         self.publisher = Publisher(
             origin="eu",
             journal=self.journal,
             bus=self.bus,
-            clock=FakeClock(),
+            clock=self.clock,
             insert=self._insert,
             acked=lambda batch, position: self.acked.append((batch, position)),
             alarm=self._alarm,

@@ -1,8 +1,16 @@
 """Entries: what may be asked, and the event that it makes."""
 
+from dataclasses import replace
+
 import pytest
 
-from fastgate.domain.entry import Entry, EntryError, Lifetimes, make_event
+from fastgate.domain.entry import (
+    Entry,
+    EntryError,
+    Lifetimes,
+    lengthened,
+    make_event,
+)
 from fastgate.domain.event import Event
 from fastgate.domain.revocation import EVERYTHING, Kind
 
@@ -100,3 +108,33 @@ def test_expires_in_is_refused_when_the_stream_would_not_keep_it():
     """What the stream drops earlier would be forgotten by a new node."""
     with pytest.raises(EntryError, match="at most"):
         made(entry(Kind.JTI, expires_in=LIVES.longest_s + 1))
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_event_is_lengthened_when_tokens_may_live_longer(kind):
+    """Otherwise the longest of them would outlive their revocation."""
+    value = "https://id" if kind is Kind.ISSUER else "v"
+    event = made(entry(kind, value=value))
+    longer = replace(LIVES, max_token_s=7_200)
+    again = lengthened(event, longer)
+    assert again is not None
+    assert 3_599 <= again.expires - event.expires <= 3_600
+    assert again.id != event.id
+    assert (again.key, again.cutoff) == (event.key, event.cutoff)
+    assert again == lengthened(event, longer)
+    assert lengthened(again, longer) is None
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_event_is_left_when_it_lives_long_enough(kind):
+    """A start publishes nothing anew, and shorter lives shorten nothing."""
+    value = "https://id" if kind is Kind.ISSUER else "v"
+    event = made(entry(kind, value=value))
+    assert lengthened(event, LIVES) is None
+    assert lengthened(event, replace(LIVES, max_token_s=60)) is None
+
+
+def test_handed_event_is_lengthened_by_its_home_only():
+    """The entry's region only delivers it."""
+    event = replace(made(entry()), hand=("us",))
+    assert lengthened(event, replace(LIVES, max_token_s=7_200)) is None

@@ -13,7 +13,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fastgate.control import journal_walk
 from fastgate.control.pause import pause
+from fastgate.control.steady import SteadyWall
 from fastgate.domain.event import MAX_EVENTS, Batch, Event, encode_batch, ids_digest
 from fastgate.domain.stream import JournalStart, Kept
 from fastgate.errors import ControlError
@@ -36,6 +38,8 @@ _RETRY_FIRST_S = 0.1
 _RETRY_LAST_S = 2.0
 # Reason: a lying marker may ask for new ids, but not for one a second.
 _RENEW_EVERY_NS = 10_000_000_000
+# Reason: long enough for whoever is called by an alarm to see which one it was.
+_SHOWN_NS = 3_600 * 10**9
 
 
 @dataclass(slots=True)
@@ -80,6 +84,7 @@ class Publisher:
         self._journal = journal
         self._bus = bus
         self._clock = clock
+        self._steady = SteadyWall(clock)
         self._insert = insert
         self._acked = acked
         self._alarm = alarm
@@ -93,6 +98,7 @@ class Publisher:
         self._entering: set[asyncio.Task[Waiting]] = set()
         self._contradicted = False
         self._renewed_ns = 0
+        self._opened_ns = clock.boot_ns()
         self._resent = 0
         self._again_now = asyncio.Event()
         self.pruned_ns = 0
@@ -118,15 +124,13 @@ class Publisher:
         """
         start = await self._journal.open()
         self._alarm("journal_replaced", "journal", start is JournalStart.REPLACED)
-        row = 0
-        while page := await self._journal.read(row):
+        async for page in journal_walk.pages(self._journal):
             for kept in page:
                 self._insert(kept.event)
                 if kept.publisher == self.name:
                     self._note_sent(kept.event)
                 if kept.position == 0:
                     self._queue(kept, ack=False)
-            row = page[-1].row
 
     async def close(self) -> None:
         """Wait for commits under way and close the journal; pending ones stay in it."""
@@ -142,7 +146,7 @@ class Publisher:
     def retry(self) -> None:
         """Try at once what failed: the bus is back, or a second has passed."""
         self._again_now.set()
-        if self._contradicted:
+        if self._contradicted or self._pending or self._again:
             self._work.set()
 
     async def enter(self, event: Event, *, ack: bool = False) -> Waiting:
@@ -177,20 +181,26 @@ class Publisher:
             self._alarm("journal", "journal", True)
             raise
         self._alarm("journal", "journal", False)
+        self._insert(kept.event)
         known = self._by_id.get(event.id)
         if known is not None:
             return known
-        self._insert(kept.event)
+        if kept.position:
+            # Its number may be an earlier publisher's: nothing is waiting under it.
+            published = self._wait(kept, ack)
+            published.done.set_result(kept.position)
+            return published
         self._note_sent(kept.event)
         waiting = self._queue(kept, ack=ack)
-        if kept.position:
-            self._settle(waiting, kept.position)
         self._work.set()
         return waiting
 
-    def _queue(self, kept: Kept, *, ack: bool) -> Waiting:
+    def _wait(self, kept: Kept, ack: bool) -> Waiting:
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        waiting = Waiting(kept, done, self._clock.boot_ns(), ack)
+        return Waiting(kept, done, self._clock.boot_ns(), ack)
+
+    def _queue(self, kept: Kept, *, ack: bool) -> Waiting:
+        waiting = self._wait(kept, ack)
         self._pending[kept.event.seq] = self._by_id[kept.event.id] = waiting
         return waiting
 
@@ -233,31 +243,15 @@ class Publisher:
         holes: Half-open ranges of numbers that a full read did not bring.
         read_to: Highest number that it brought.
         """
-        row, wall_s = 0, self._clock.wall_s()
-        lost: list[Event] = []
-        while page := await self._journal.read(row):
-            row = page[-1].row
-            for kept in page:
-                seq = kept.event.seq
-                if kept.publisher != self.name or not kept.position:
-                    continue
-                absent = seq > read_to or any(s <= seq < e for s, e in holes)
-                if absent and kept.event.expires > wall_s:
-                    lost.append(kept.event)
-        self.publish_again(lost)
+        wall_s = self._steady.wall_s()
+        self.publish_again(
+            await journal_walk.absent(self._journal, holes, read_to, wall_s)
+        )
 
     def publish_again(self, events: list[Event]) -> None:
         """Queue events that the stream lost after it had said that it has them."""
-        run: list[Event] = []
-        for event in sorted(events, key=lambda e: e.seq):
-            follows = run and event.seq == run[-1].seq + 1 and len(run) < MAX_EVENTS
-            if run and not (follows and event.key_id == run[0].key_id):
-                self._again.append(self._batch(run))
-                run = []
-            run.append(event)
-        if run:
-            self._again.append(self._batch(run))
-            self._work.set()
+        self._again.extend(map(self._batch, journal_walk.runs(events)))
+        self._work.set()
 
     # The task that publishes.
 
@@ -275,12 +269,18 @@ class Publisher:
                 self._again.popleft()
             while batch := self._next():
                 await self._send(batch)
+            if not self._pending:
+                self._alarm("publish", "bus", False)
 
     async def prune(self) -> None:
         """Drop what has long expired; proves that the journal takes writes."""
         began_ns = self._clock.boot_ns()
-        await self._journal.prune(int(self._clock.wall_s()) - _KEEP_S)
+        await self._journal.prune(int(self._steady.wall_s()) - _KEEP_S)
         self.pruned_ns = began_ns
+        if began_ns - max(self._opened_ns, self._renewed_ns) > _SHOWN_NS:
+            # Something that happened, and nothing that lasts.
+            self._alarm("journal_replaced", "journal", False)
+            self._alarm("journal_contradicted", "journal", False)
 
     async def _note_confirmed(self) -> None:
         while self._confirmed:
@@ -300,31 +300,27 @@ class Publisher:
         self._renewed_ns = now_ns
         self._contradicted = False
         self._sent.clear()
-        waiting = {w.kept.row: w for w in self._pending.values()}
-        self._pending.clear()
-        row = 0
-        while page := await self._journal.read(row, unpublished=True):
-            row = page[-1].row
-            for kept in page:
-                found = waiting.get(kept.row)
-                if found is None:
-                    continue
-                found.kept = kept
-                self._pending[kept.event.seq] = found
-                self._note_sent(kept.event)
+        renumbered = await journal_walk.unpublished(self._journal)
+        # What was entered meanwhile has a new number, or is among the renumbered.
+        later = [w for w in self._pending.values() if w.kept.publisher == new]
+        self._pending = {waiting.kept.event.seq: waiting for waiting in later}
+        for kept in renumbered:
+            self._requeue(kept)
         _log.warning("publisher %s is known to its stream; now %s", old, new)
         self._alarm("journal_contradicted", "journal", True)
 
+    def _requeue(self, kept: Kept) -> None:
+        waiting = self._by_id.get(kept.event.id)
+        if waiting is None:
+            waiting = self._queue(kept, ack=False)
+        waiting.kept = kept
+        self._pending[kept.event.seq] = waiting
+        self._note_sent(kept.event)
+
     def _next(self) -> Batch | None:
-        run: list[Event] = []
-        for seq in sorted(self._pending)[:MAX_EVENTS]:
-            event = self._pending[seq].kept.event
-            if run and (event.seq != run[-1].seq + 1 or event.key_id != run[0].key_id):
-                break
-            run.append(event)
-        if not run or self._contradicted:
-            return None
-        return self._batch(run)
+        first = sorted(self._pending)[:MAX_EVENTS]
+        run = next(journal_walk.runs(self._pending[q].kept.event for q in first), None)
+        return None if run is None or self._contradicted else self._batch(run)
 
     def _batch(self, run: list[Event]) -> Batch:
         waiting = [self._pending.get(event.seq) for event in run]
@@ -363,7 +359,7 @@ class Publisher:
         payload = encode_batch(batch)
         wait_s = _RETRY_FIRST_S
         while not self._contradicted:
-            left_s = expires - int(self._clock.wall_s())
+            left_s = expires - int(self._steady.wall_s())
             try:
                 position = await self._bus.publish(
                     batch.publisher,

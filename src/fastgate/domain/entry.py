@@ -5,13 +5,14 @@ Called by: admin.api and cli.revoke build entries, control.feed makes events of 
 Source:    REVOCATION.md section 3 (expires, cutoff), DESIGN.md section 10.
 """
 
+import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastgate.domain.event import Event
 from fastgate.domain.revocation import EVERYTHING, Kind
 
-__all__ = ["Entry", "EntryError", "Lifetimes", "make_event"]
+__all__ = ["Entry", "EntryError", "Lifetimes", "lengthened", "make_event"]
 
 _MAX_VALUE_BYTES = 1_024
 _MAX_REASON_CHARS = 128
@@ -161,3 +162,23 @@ def make_event(
         reason=entry.reason,
         hand=hand,
     )
+
+
+def lengthened(event: Event, lifetimes: Lifetimes) -> Event | None:
+    """Return the event that must follow a live one under these lives, or None.
+
+    Tokens may live longer than when it was entered: it would end before the last token
+    that it can touch. The new one has the same key and a name that follows from the old
+    one and the new end, so that it is made once, whoever makes it and how often.
+    Source: REVOCATION.md section 3.
+    """
+    if event.kind is None or event.hand:
+        return None
+    by_time = event.kind.by_time and event.cutoff != EVERYTHING
+    last_issued = max(event.at, event.cutoff) if by_time else event.at
+    # Rounded down where the entry rounded up: a second is no reason to publish anew.
+    expires = math.floor(last_issued + lifetimes.of(event.kind))
+    if event.expires >= expires:
+        return None
+    name = hashlib.blake2b(f"{event.id}\n{expires}".encode(), digest_size=12)
+    return replace(event, id=name.hexdigest(), seq=0, expires=expires)

@@ -1,0 +1,111 @@
+"""Journal walk: what the whole journal has to be read for, and runs of its events.
+
+Owns:      nothing; a page at a time, so that other tasks run in between.
+Called by: control.journal and control.feed.
+"""
+
+import asyncio
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+)
+from typing import Protocol
+
+from fastgate.domain.entry import Lifetimes, lengthened
+from fastgate.domain.event import MAX_EVENTS, Event
+from fastgate.domain.stream import Kept
+from fastgate.ports import Journal
+
+__all__ = ["absent", "lengthen", "pages", "refill", "runs", "unpublished"]
+
+
+class Waiting(Protocol):
+    """An event that was entered."""
+
+    @property
+    def done(self) -> asyncio.Future[int]:
+        """Its position in the stream."""
+        ...
+
+
+def runs(events: Iterable[Event]) -> Iterator[list[Event]]:
+    """Yield what can be sent as one batch each: no number missing, one hash key."""
+    run: list[Event] = []
+    for event in sorted(events, key=lambda e: e.seq):
+        follows = run and event.seq == run[-1].seq + 1 and len(run) < MAX_EVENTS
+        if run and not (follows and event.key_id == run[0].key_id):
+            yield run
+            run = []
+        run.append(event)
+    if run:
+        yield run
+
+
+async def pages(journal: Journal) -> AsyncGenerator[list[Kept], None]:
+    """Yield everything, in order. Raises ControlError."""
+    row = 0
+    while page := await journal.read(row):
+        yield page
+        row = page[-1].row
+
+
+async def unpublished(journal: Journal) -> list[Kept]:
+    """Return what the stream does not have yet. Raises ControlError."""
+    found: list[Kept] = []
+    row = 0
+    while page := await journal.read(row, unpublished=True):
+        found += page
+        row = page[-1].row
+    return found
+
+
+async def absent(
+    journal: Journal, holes: tuple[tuple[int, int], ...], read_to: int, wall_s: float
+) -> list[Event]:
+    """Return live events that a full read of the own stream did not bring.
+
+    holes: Half-open ranges of numbers that are missing in it.
+    read_to: Highest number that it brought.
+    """
+    lost: list[Event] = []
+    async for page in pages(journal):
+        for kept in page:
+            seq = kept.event.seq
+            if kept.publisher != journal.publisher or not kept.position:
+                continue
+            missing = seq > read_to or any(s <= seq < e for s, e in holes)
+            if missing and kept.event.expires > wall_s:
+                lost.append(kept.event)
+    return lost
+
+
+async def refill(journal: Journal, insert: Callable[[Event], object]) -> None:
+    """Give everything to the own index. Raises ControlError."""
+    async for page in pages(journal):
+        for kept in page:
+            insert(kept.event)
+
+
+async def lengthen(
+    journal: Journal,
+    enter: Callable[[Event], Awaitable[Waiting]],
+    lifetimes: Lifetimes,
+    wall_s: float,
+) -> None:
+    """Enter again what would end before the last token that it can touch.
+
+    lifetimes: That tokens and sessions may have from now on.
+    Raises ControlError where the journal took not all of it; then call it again.
+    """
+    async for page in pages(journal):
+        live = (kept.event for kept in page if kept.event.expires > wall_s)
+        longer = (lengthened(event, lifetimes) for event in live)
+        events = [event for event in longer if event is not None]
+        for start in range(0, len(events), MAX_EVENTS):
+            some = events[start : start + MAX_EVENTS]
+            entered = await asyncio.gather(*map(enter, some))
+            # One frame at a time: whoever enters something new is not held up.
+            await asyncio.wait([waiting.done for waiting in entered])
