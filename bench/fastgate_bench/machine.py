@@ -1,0 +1,151 @@
+"""Machine: where a run takes place, and what the system says that processes have used.
+
+Owns:      the conditions of every report, the choice of cores, CPU and memory counts.
+Called by: suite and every bench.
+Source:    proc(5): /proc/PID/stat fields 4 and 14 to 17, /proc/PID/smaps_rollup.
+"""
+
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, Final
+
+import fastgate
+
+__all__ = ["Pins", "choose_pins", "commit", "conditions", "cpu_seconds", "memory_bytes"]
+
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_PACKAGES: Final = ("aiohttp", "uvloop", "cryptography", "cython", "hdrhistogram")
+_PROC: Final = pathlib.Path("/proc")
+_MIN_CORES: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """Which cores are whose: the gateway has its own, load and upstream share one.
+
+    -1: any; then the figures of two gateways still compare, those of two runs less.
+    """
+
+    gateway: int = -1
+    load: int = -1
+
+    def command(self, cpu: int, argv: list[str]) -> list[str]:
+        """Return the command line that keeps a program on a core."""
+        taskset = shutil.which("taskset")
+        if cpu < 0 or taskset is None:
+            return argv
+        return [taskset, "-c", str(cpu), *argv]
+
+
+def choose_pins() -> Pins:
+    """Return the cores to use, of those that we may."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < _MIN_CORES or shutil.which("taskset") is None:
+        return Pins()
+    return Pins(cores[0], cores[1])
+
+
+def conditions() -> dict[str, Any]:
+    """Return what a figure is worth nothing without."""
+    installed = {}
+    for name in _PACKAGES:
+        try:
+            installed[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            installed[name] = "absent"
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        "fastgate": fastgate.__version__,
+        "packages": installed,
+        "load_average": [round(part, 2) for part in os.getloadavg()],
+    }
+
+
+def commit() -> str:
+    """Return the commit of the source this runs from; empty in an installed wheel."""
+    git = shutil.which("git")
+    place = pathlib.Path(fastgate.__file__).parent
+    if git is None or "site-packages" in place.parts:
+        return ""
+    found = subprocess.run(
+        [git, "describe", "--always", "--dirty", "--abbrev=12"],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=10,
+    )
+    return found.stdout.strip()
+
+
+def cpu_seconds(root: int) -> float:
+    """Return the CPU that a process and all below it have used, user and system.
+
+    Children that ended and were waited for count too. 0 where it is gone.
+    """
+    ticks = 0
+    for pid in tree(root):
+        fields = _stat(pid)
+        if fields:
+            ticks += int(fields[11]) + int(fields[12])
+            if pid == root:
+                ticks += int(fields[13]) + int(fields[14])
+    return ticks / _TICKS
+
+
+def memory_bytes(root: int) -> int:
+    """Return the memory of a process and all below it, shared pages counted once."""
+    total = 0
+    for pid in tree(root):
+        try:
+            text = (_PROC / str(pid) / "smaps_rollup").read_text("ascii")
+        except OSError:
+            continue  # ended, or another user's
+        for line in text.splitlines():
+            if line.startswith("Pss:"):
+                total += int(line.split()[1]) * 1024
+    return total
+
+
+def tree(root: int) -> list[int]:
+    """Return a process and all below it."""
+    parents = {}
+    for folder in _PROC.iterdir():
+        if folder.name.isdecimal():
+            fields = _stat(int(folder.name))
+            if fields:
+                parents[int(folder.name)] = int(fields[1])
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat from the third on; [] where it is gone."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text("utf-8", "replace")
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()
+
+
+def _cpu_model() -> str:
+    try:
+        text = (_PROC / "cpuinfo").read_text("utf-8", "replace")
+    except OSError:
+        return platform.processor()
+    for line in text.splitlines():
+        if line.startswith(("model name", "Model")):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,85 @@
+"""Suite: runs one bench by name and holds its budgets against it.
+
+Owns:      the order of a run: budgets are read before anything is measured.
+Called by: fastgate.cli.bench.
+"""
+
+import asyncio
+import importlib
+import pathlib
+from dataclasses import dataclass
+from typing import Any
+
+from fastgate_bench import NAMES
+from fastgate_bench.budget import NO_BUDGETS, read_budgets
+from fastgate_bench.figures import Figure, Measured
+from fastgate_bench.machine import commit, conditions
+from fastgate_bench.options import Options, Tell
+from fastgate_bench.report import write_report
+
+__all__ = ["NAMES", "Result", "run"]
+
+_SUPPLIED = pathlib.Path(__file__).parent / "budgets"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One run, judged.
+
+    commit: Of the source; empty where it ran from an installed wheel.
+    """
+
+    name: str
+    figures: list[Figure]
+    measured: Measured
+    machine: dict[str, Any]
+    commit: str
+    budget: str
+
+    @property
+    def ok(self) -> bool:
+        """True where every budget is kept."""
+        return all(figure.ok for figure in self.figures)
+
+    @property
+    def only_absent(self) -> bool:
+        """True where what fails, fails for want of a program alone."""
+        failed = [figure for figure in self.figures if not figure.ok]
+        return bool(failed) and all(figure.is_absent for figure in failed)
+
+    def document(self) -> dict[str, Any]:
+        """Return what `--json` prints (DESIGN.md section 10)."""
+        return {
+            "name": self.name,
+            "ok": self.ok,
+            "figures": [figure.document() for figure in self.figures],
+            "machine": self.machine,
+            "commit": self.commit,
+            "budget": self.budget,
+            "conditions": self.measured.conditions,
+            "notes": self.measured.notes,
+        }
+
+    def write(self, folder: pathlib.Path) -> list[pathlib.Path]:
+        """Write the result as JSON and as a page; returns both paths."""
+        title = NAMES[self.name]
+        return write_report(folder, self.document(), self.measured.charts, title)
+
+
+def run(name: str, options: Options, budget: pathlib.Path | None, tell: Tell) -> Result:
+    """Run a bench.
+
+    budget: Limits to hold against it; None: those that come with the suite, except
+        for a foreign URL, which has none.
+    Raises ConfigError for a budget file, StartError where something does not start.
+    """
+    limits = NO_BUDGETS
+    if budget is not None or not options.target:
+        limits = read_budgets(budget or _SUPPLIED / f"{name}.yaml", name)
+    # Conditions come before numbers: the load average is the one from before us.
+    machine = conditions()
+    source = commit()
+    bench = importlib.import_module(f"fastgate_bench.{name}")
+    measured: Measured = asyncio.run(bench.run(options, tell))
+    figures = limits.judge(measured)
+    return Result(name, figures, measured, machine, source, limits.source)

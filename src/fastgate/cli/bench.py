@@ -1,0 +1,190 @@
+"""Bench: `fastgate bench` measures stages and gateways, and gates CI by their budgets.
+
+Owns:      the table of figures, the bar on stderr and the exit code.
+Called by: cli.main.
+Source:    DESIGN.md section 10.
+
+The one module that imports `fastgate_bench`, and only when a bench runs: the suite
+needs packages that a gateway does not.
+"""
+
+import contextlib
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fastgate.cli.output import (
+    EXIT_BUDGET,
+    EXIT_UNAVAILABLE,
+    EXIT_USAGE,
+    fail,
+    is_terminal,
+    print_json,
+    print_line,
+    print_table,
+)
+
+if TYPE_CHECKING:
+    from fastgate_bench.suite import Result
+
+__all__ = ["command"]
+
+_THOUSAND = 1000
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="decision, relay, revocation or peers.")],
+    budget: Annotated[
+        pathlib.Path | None,
+        typer.Option("--budget", help="Limits (YAML); unset: those of the suite."),
+    ] = None,
+    out: Annotated[
+        pathlib.Path | None,
+        typer.Option("--out", help="Write NAME.json and NAME.html into this folder."),
+    ] = None,
+    target: Annotated[
+        str, typer.Option("--target", help="relay: measure this URL, of any server.")
+    ] = "",
+    token_file: Annotated[
+        pathlib.Path | None,
+        typer.Option("--token-file", help="relay: bearer tokens for it, one a line."),
+    ] = None,
+    status: Annotated[
+        list[int] | None,
+        typer.Option("--status", help="relay: what it may answer; 200 by default."),
+    ] = None,
+    rate: Annotated[
+        float,
+        typer.Option("--rate", min=0, help="Requests a second; 0: half the maximum."),
+    ] = 0.0,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0, max=600, help="Of each measurement.")
+    ] = 0.0,
+    rounds: Annotated[
+        int, typer.Option("--rounds", min=0, max=100, help="Of each measurement.")
+    ] = 0,
+    connections: Annotated[
+        int, typer.Option("--connections", min=1, max=20_000, help="Open at a time.")
+    ] = 32,
+    churn: Annotated[
+        int, typer.Option("--churn", min=0, help="Requests a connection; 0: no limit.")
+    ] = 0,
+    access_log: Annotated[
+        bool, typer.Option("--access-log", help="With the access log of each gateway.")
+    ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="See that all works; no figures to keep.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure, and exit with 99 when a budget is missed.
+
+    decision: stages of the gate. relay: end to end, against the direct call.
+    revocation: look-ups, revoke until refused. peers: beside HAProxy, nginx, Envoy.
+
+    Example: fastgate bench relay --target http://127.0.0.1:8080/ --budget mine.yaml
+    """
+    suite, options = _load()
+    if name not in suite.NAMES:
+        fail(f"no bench `{name}`; there are {', '.join(suite.NAMES)}", EXIT_USAGE)
+    if target and name != "relay":
+        fail("--target belongs to `bench relay`", EXIT_USAGE)
+    chosen = options(
+        quick=quick,
+        target=target,
+        token_file=token_file,
+        statuses=tuple(status or (200,)),
+        rate=rate,
+        seconds=seconds,
+        rounds=rounds,
+        connections=connections,
+        churn=churn,
+        access_log=access_log,
+    )
+    with _bar() as tell:
+        result: Result = suite.run(name, chosen, budget, tell)
+    if as_json or not is_terminal():
+        print_json(result.document())
+    else:
+        _print(result)
+    if out is not None:
+        try:
+            written = result.write(out)
+        except OSError as error:
+            fail(f"{out}: {error.strerror}")
+        if is_terminal() and not as_json:
+            print_line(("report: ", "dim"), (str(written[-1]), ""))
+    if not result.ok:
+        missing_only = result.only_absent
+        raise typer.Exit(EXIT_UNAVAILABLE if missing_only else EXIT_BUDGET)
+
+
+def _load() -> tuple[Any, Any]:
+    """Return the suite and its options; the extra may not be installed."""
+    try:
+        from fastgate_bench import suite
+        from fastgate_bench.options import Options
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "fastgate":
+            raise
+        fail(f"bench needs {error.name}: pip install 'fastgate[bench]'")
+    return suite, Options
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator[Callable[[str, float], None]]:
+    """Show how far a run is on stderr; nothing where nobody looks."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task("starting", total=1.0)
+
+        def tell(text: str, done: float) -> None:
+            progress.update(task, description=text, completed=done)
+
+        yield tell
+
+
+def _print(result: "Result") -> None:
+    machine = result.machine
+    print_line(
+        (f"{machine['cpu']}, {machine['cores']} cores, ", "dim"),
+        (f"Linux {machine['kernel']}, Python {machine['python']}, ", "dim"),
+        (f"fastgate {machine['fastgate']} {result.commit}", "dim"),
+    )
+    for name, value in result.measured.conditions.items():
+        print_line((f"{name.replace('_', ' ')}: {value}", "dim"))
+    for note in result.measured.notes:
+        print_line((note, "dim"))
+    rows = []
+    for figure in result.figures:
+        outcome = "" if figure.budget is None and figure.ok else "ok"
+        rows.append(
+            (
+                figure.metric,
+                _number(figure.value, figure.unit),
+                _number(figure.budget, figure.unit) if figure.budget else "",
+                outcome if figure.ok else "MISSED",
+                figure.why,
+            )
+        )
+    print_table(("metric", "value", "budget", "outcome", "note"), rows)
+    kept = "every budget is kept" if result.ok else "a budget is missed"
+    print_line((kept, "bold green" if result.ok else "bold red"))
+
+
+def _number(value: float | None, unit: str) -> str:
+    if value is None:
+        return "-"
+    digits = ",.0f" if abs(value) >= _THOUSAND else ".3g"  # never in powers of ten
+    return f"{value:{digits}} {unit}".rstrip()
