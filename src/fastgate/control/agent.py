@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -42,6 +42,7 @@ _WORKER_SILENT_NS = 5 * _NS
 # waiting; between two of them the loop runs.
 _SLICE_SLOTS = 16_384
 _BEAT_S = 0.25
+_AGAIN_S = 1.0
 _WORKER_ALARMS = frozenset({"introspection_unavailable", "introspection_credentials"})
 # Reason: a receipt is asked for right after it was given, if at all.
 _MAX_RECEIPTS = 1_000
@@ -125,8 +126,8 @@ class Agent:
 
     async def start(self) -> None:
         """Begin to serve the node; waits for nobody outside of it."""
-        self._spawn(self._beat())
-        self._spawn(self._keep_index())
+        self._spawn(self._beat)
+        self._spawn(self._keep_index)
         await self._parts.keyring.start()
         await self._parts.feed.start()
 
@@ -138,10 +139,18 @@ class Agent:
         await self._parts.keyring.stop()
         await self._parts.feed.stop()
 
-    def _spawn(self, job: Any) -> None:
-        task = asyncio.create_task(job)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _spawn(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async def again() -> None:
+            while True:
+                try:
+                    await job()
+                except Exception:  # noqa: BLE001
+                    # The last border of a task: an index that nobody cleans up, or an
+                    # agent without a heartbeat, is worse than one failed round.
+                    _log.exception("%s failed", job.__name__)
+                await asyncio.sleep(_AGAIN_S)
+
+        self._tasks.add(asyncio.create_task(again()))
 
     async def _beat(self) -> None:
         while True:
@@ -183,8 +192,10 @@ class Agent:
         # A worker that was taken over may lie: names are checked against what exists.
         alarm, issuer = note.get("alarm"), note.get("dependency")
         aliases = {profile.alias for profile in self.snapshot.issuers}
-        if isinstance(alarm, str) and alarm in _WORKER_ALARMS and issuer in aliases:
-            self._parts.alarms.set(alarm, str(issuer), bool(note.get("active")))
+        if not (isinstance(alarm, str) and isinstance(issuer, str)):
+            return
+        if alarm in _WORKER_ALARMS and issuer in aliases:
+            self._parts.alarms.set(alarm, issuer, bool(note.get("active")))
 
     def _workers(self) -> list[dict[str, Any]]:
         now_ns = self._parts.clock.boot_ns()

@@ -81,7 +81,9 @@ class Explainer:
         head = RequestHead(
             method,
             target.path,
-            authorization=b"Bearer " + token.encode() if token is not None else None,
+            authorization=None
+            if token is None
+            else b"Bearer " + token.encode("utf-8", "replace"),
             cookie=cookies,
             query=query,
             form=form,
@@ -130,6 +132,9 @@ class Explainer:
                 steps.append(("key", f"kid {decision.ask_kid!r} is not held"))
             elif decision.verdict is Verdict.ASK_INTROSPECTION:
                 await self._ask(decision, snapshot, asked)
+            elif decision.verdict is Verdict.ASK_FORM:
+                head.form = {}
+                steps.append(("form", "none was given"))
             else:
                 steps.extend(trace)
                 return decision

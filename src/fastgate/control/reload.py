@@ -7,6 +7,7 @@ Source:    ECOSYSTEM.md section 3: a bad configuration never replaces a good one
 
 import asyncio
 import logging
+import operator
 import time
 from collections.abc import Awaitable, Callable
 
@@ -19,9 +20,16 @@ __all__ = ["Reloader"]
 
 _log = logging.getLogger(__name__)
 
-# What sockets, shared memory and streams were made from: another value needs new ones.
-_FIXED = ("region", "listen", "admin", "status", "workers", "state_dir", "node")
-_FIXED_REVOCATION = ("bus", "capacity", "origins", "hash_key", "nats")
+# What sockets, shared memory, streams, logs and caches were made from, and how long the
+# supervisor waits: another value needs new ones.
+_FIXED = {
+    "": ("region", "listen", "admin", "status", "workers", "state_dir", "node"),
+    "regions.": ("names",),
+    "revocation.": ("bus", "capacity", "origins", "hash_key", "nats"),
+    "log.": ("file", "sample", "level"),
+    "limits.": ("cached_tokens",),
+    "timeouts.": ("drain_delay", "drain_timeout"),
+}
 
 
 class Reloader:
@@ -92,12 +100,13 @@ class Reloader:
 
 
 def _fixed_changes(old: Config, new: Config) -> list[str]:
-    changed = [name for name in _FIXED if getattr(old, name) != getattr(new, name)]
-    if old.regions.names != new.regions.names:
-        changed.append("regions.names")
-    changed += [
-        f"revocation.{name}"
-        for name in _FIXED_REVOCATION
-        if getattr(old.revocation, name) != getattr(new.revocation, name)
+    return [
+        section + name
+        for section, names in _FIXED.items()
+        for name in names
+        if _value(old, section + name) != _value(new, section + name)
     ]
-    return changed
+
+
+def _value(config: Config, path: str) -> object:
+    return operator.attrgetter(path)(config)

@@ -134,13 +134,15 @@ def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
         publish=keys.publish,
         alarms=alarms.set,
     )
-    feed = _build_feed(config, clock, writer, alarms)
+    # Not what the supervisor began with: a reload may have come since.
+    feed = _build_feed(follower.config, clock, writer, alarms)
     reader = revocation_reader(views, None)
     explain_gate = Gate(decisions.DecisionCache(_EXPLAIN_FACTS), reader)
     introspection = Introspections(fetcher=fetcher, clock=clock, alarms=alarms.set)
 
     async def apply(newer: Config) -> None:
         follower.refresh()
+        feed.reconfigure(_feed_settings(newer))
         await keyring.reconfigure(key_sources(newer))
 
     audit = AuditLog(pathlib.Path(config.state_dir) / "audit.jsonl")
@@ -193,16 +195,11 @@ def _build_feed(
 ) -> Feed:
     rules = config.revocation
     journal = LocalJournal(pathlib.Path(config.state_dir), config.node_name)
-    leeways = [issuer.leeway.total_seconds() for issuer in config.issuers.values()]
-    lifetimes = Lifetimes(
-        max_token_s=int(rules.max_token_lifetime.total_seconds()),
-        max_session_s=int(rules.max_session_lifetime.total_seconds()),
-        leeway_s=int(max(leeways, default=5)),
-    )
+    settings = _feed_settings(config)
     bus: Bus = (
         LocalBus(journal, config.region)
         if rules.is_local
-        else _nats_bus(config, lifetimes.longest_s)
+        else _nats_bus(config, settings.lifetimes.longest_s)
     )
     return Feed(
         region=config.region,
@@ -213,17 +210,27 @@ def _build_feed(
         bus=bus,
         writer=writer,
         clock=clock,
-        settings=FeedSettings(
-            lifetimes=lifetimes,
-            hash_key=rules.hash_key.reveal().encode() if rules.hash_key else b"",
-            default_origin=config.regions.default,
-            issuer_homes={
-                issuer.issuer: issuer.home
-                for issuer in config.issuers.values()
-                if issuer.home
-            },
-        ),
+        settings=settings,
         alarms=alarms.set,
+    )
+
+
+def _feed_settings(config: Config) -> FeedSettings:
+    rules = config.revocation
+    leeways = [issuer.leeway.total_seconds() for issuer in config.issuers.values()]
+    return FeedSettings(
+        lifetimes=Lifetimes(
+            max_token_s=int(rules.max_token_lifetime.total_seconds()),
+            max_session_s=int(rules.max_session_lifetime.total_seconds()),
+            leeway_s=int(max(leeways, default=5)),
+        ),
+        hash_key=rules.hash_key.reveal().encode() if rules.hash_key else b"",
+        default_origin=config.regions.default,
+        issuer_homes={
+            issuer.issuer: issuer.home
+            for issuer in config.issuers.values()
+            if issuer.home
+        },
     )
 
 
@@ -259,10 +266,18 @@ class _Pages:
         self.status: Callable[[], dict[str, Any]] = dict
         self.columns: ColumnFollower
         self._page: MetricsPage
+        self._layout: int | None = None
 
     def adopt(self, snapshot: Snapshot, _: Config) -> None:
-        """Lay out page and columns for a snapshot."""
+        """Lay out page and columns for a snapshot.
+
+        Where every column means what it meant, counts go on from where they are: begun
+        anew, this agent's own would be added to themselves.
+        """
         plan = metric_plan(snapshot)
+        if plan.layout == self._layout:
+            return
+        self._layout = plan.layout
         rows = self._node.rows
         row = counters.CounterRow(self._view, rows - 1, plan.columns, plan.layout)
         table = counters.CounterTable(self._view, rows, TABLE_COLUMNS, plan.layout)
