@@ -197,7 +197,10 @@ class FakeBus:
         self._check(home)
         for bus in self._broker.buses:
             if bus._region == home and bus.up and bus._listener is not None:
-                return await bus._listener.handed(payload)
+                try:
+                    return await bus._listener.handed(payload)
+                except ControlError:  # the home answered, and did not take it
+                    return b'{"v":1,"t":"refused"}'
         raise ControlError("nobody of that region answers")
 
 

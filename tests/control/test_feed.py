@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from tests.control.feed_net import HASH_KEY, ISSUER, SETTINGS, Net, entry, network
-from tests.feed_fakes import BootClock, FakeBus, FakeIndex, FakeJournal, until
+from tests.feed_fakes import BootClock, FakeIndex, FakeJournal, until
 
 from fastgate.control.feed import Feed
 from fastgate.domain.entry import EntryError
@@ -552,39 +552,3 @@ async def test_no_task_is_left_when_the_feed_has_stopped(net):
     await net.stop(node)
     names = [task.get_name() for task in asyncio.all_tasks()]
     assert not [name for name in names if name.startswith(("feed-", "journal-"))]
-
-
-async def test_standalone_node_stands_in_for_every_region(net):
-    """With `local`, the journal is the stream, and it proves all origins."""
-    index, journal = FakeIndex(), FakeJournal("gw")
-    feed = Feed(
-        region="eu",
-        node="gw",
-        origins=("eu", "us"),
-        standalone=True,
-        journal=journal,
-        bus=FakeBus(net.broker, "eu"),
-        writer=index,
-        clock=BootClock(),
-        settings=SETTINGS,
-        alarms=lambda *_: None,
-    )
-    await feed.start()
-    try:
-        receipt = await feed.enter(entry(home="us"), wait="regions")
-        assert (receipt.origin, receipt.published, receipt.complete) == (
-            "us",
-            True,
-            True,
-        )
-        assert list(receipt.regions) == ["eu"]
-        await until(lambda: set(index.evidence) == {0, 1})
-        assert feed.ready()[0]
-        journal.failing = True
-        stopped = dict(index.evidence)
-        await until(lambda: ("journal", "journal") in feed.alarms_on)
-        assert index.evidence == stopped
-        assert feed.status()["promise"] == "this host only"
-    finally:
-        journal.failing = False
-        await feed.stop()

@@ -134,7 +134,9 @@ def test_event_is_left_when_it_lives_long_enough(kind):
     assert lengthened(event, replace(LIVES, max_token_s=60)) is None
 
 
-def test_handed_event_is_lengthened_by_its_home_only():
-    """The entry's region only delivers it."""
+def test_handed_event_is_lengthened_without_handing_it_again():
+    """The homes have it, and see to theirs."""
     event = replace(made(entry()), hand=("us",))
-    assert lengthened(event, replace(LIVES, max_token_s=7_200)) is None
+    again = lengthened(event, replace(LIVES, max_token_s=7_200))
+    assert again is not None
+    assert again.hand == ()

@@ -74,7 +74,7 @@ class Entries:
         self._handover = handover
         self._receipts = receipts
         self._clock = clock
-        self._settings = settings
+        self.settings = settings
         self._report = report
         self._key_id = key_id(settings.hash_key)
         self._hashers: dict[str, KeyHasher] = {}
@@ -98,7 +98,7 @@ class Entries:
             origin=origin,
             hand=hand,
             now=self._clock.wall_s(),
-            lifetimes=self._settings.lifetimes,
+            lifetimes=self.settings.lifetimes,
         )
         regions = () if self._standalone else self._origins
         watch = self._receipts.watch({}, regions, began_ns)
@@ -114,12 +114,13 @@ class Entries:
     def _home(self, entry: Entry) -> tuple[str, tuple[str, ...]]:
         home = entry.home
         if entry.kind.everybody:
-            settings = self._settings
+            settings = self.settings
             home = settings.issuer_homes.get(entry.issuer, settings.default_origin)
+        if self._standalone:
+            # It stands in for every region, also for those it has no name for.
+            return home if home in self._origins else self._region, ()
         if home is not None and home not in self._origins:
             raise EntryError("home", "not a region that publishes")
-        if self._standalone:
-            return home or self._region, ()
         if home is None:
             others = tuple(o for o in self._origins if o != self._region)
             return self._region, others
@@ -130,7 +131,7 @@ class Entries:
         if hasher is None:
             if len(self._hashers) >= _MAX_HASHERS:
                 self._hashers.clear()
-            hasher = KeyHasher(self._settings.hash_key, entry.issuer)
+            hasher = KeyHasher(self.settings.hash_key, entry.issuer)
             self._hashers[entry.issuer] = hasher
         return hasher.key(entry.kind, entry.value or entry.issuer)
 
@@ -142,7 +143,7 @@ class Entries:
         *,
         everywhere: bool,
     ) -> Receipt:
-        settings = self._settings
+        settings = self.settings
         limit_s = settings.regions_wait_s if everywhere else settings.publish_wait_s
         event = waiting.kept.event
         published = False

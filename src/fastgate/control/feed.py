@@ -13,16 +13,18 @@ import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastgate.control import feed_status
+from fastgate.control import feed_status, journal_walk
 from fastgate.control.entries import Entries, Receipt
 from fastgate.control.feed_settings import FeedSettings
 from fastgate.control.handover import Handover
+from fastgate.control.housekeeping import FULL_AT, Housekeeping
 from fastgate.control.journal import Publisher
 from fastgate.control.markers import MARKER_TTL_S, MarkerWriter
 from fastgate.control.origin import OriginTracker
 from fastgate.control.origin_reader import OriginReader
 from fastgate.control.pause import pause
 from fastgate.control.receipts import Receipts
+from fastgate.control.steady import SteadyWall
 from fastgate.domain.entry import Entry
 from fastgate.domain.event import Batch, Event
 from fastgate.domain.frame import NAME, FrameError
@@ -36,10 +38,7 @@ __all__ = ["Feed", "Receipt"]
 
 _log = logging.getLogger(__name__)
 
-_INDEX_FULL = 3  # RevocationWriter.insert
-# Reason: REVOCATION.md section 5: ordinary events stop at 90 % of the stream.
-_FULL_AT = 0.9
-_HOUSE_NS = 10_000_000_000
+_INSERTED, _INDEX_FULL = 1, 3  # RevocationWriter.insert
 _RESTART_S = 1.0
 # Reason: an urgent burst must not become a burst of reports from every node.
 _REPORT_GAP_S = 0.02
@@ -85,9 +84,18 @@ class Feed:
         self.bus_up = False
         self.started_ns = clock.boot_ns()
         self.rejected = 0
+        # Something that this node entered is not in its index.
+        self.incomplete = False
+        # With `local`: as of when everything is enforced.
+        self.proven_ns = 0
         self.alarms_on: set[tuple[str, str]] = set()
         self._alarms = alarms
+        self._journal = journal
+        self._steady = SteadyWall(clock)
         self._writer = writer
+        self._known_keys = settings.known_keys
+        self._lengthen = asyncio.Event()
+        self._lengthen.set()
         self._nonces = NonceLog()
         self._nonce = secrets.token_hex(8)
         self._reported_ns = -(10**18)
@@ -99,7 +107,7 @@ class Feed:
             journal=journal,
             bus=bus,
             clock=clock,
-            insert=self._insert,
+            insert=self.insert,
             acked=self._acked,
             alarm=self.alarm,
         )
@@ -110,6 +118,7 @@ class Feed:
             publisher=self.publisher,
             clock=clock,
             known_keys=settings.known_keys,
+            nearly_full=self._nearly_full,
             alarm=self.alarm,
         )
         self.trackers: dict[str, OriginTracker] = {}
@@ -137,6 +146,7 @@ class Feed:
             settings=settings,
             report=self._report_now.set,
         )
+        self._house = Housekeeping(self, journal, self._prove)
 
     def _add_origin(self, index: int, origin: str) -> None:
         tracker = self.trackers[origin] = OriginTracker(
@@ -165,7 +175,9 @@ class Feed:
         await self.publisher.open()
         await self.handover.resume()
         self._supervise("publish", self.publisher.run)
-        self._supervise("house", self._keep_house)
+        self._supervise("watch", self._house.watch)
+        self._supervise("house", self._house.keep)
+        self._supervise("lengthen", self._keep_long)
         if self.standalone:
             self.publisher.verified()
         else:
@@ -175,6 +187,16 @@ class Feed:
             for origin, reader in self.readers.items():
                 self._supervise(f"read-{origin}", reader.run)
         await self.bus.start(self)
+
+    def reconfigure(self, settings: FeedSettings) -> None:
+        """Follow a reload: homes of issuers, and how long tokens and sessions live.
+
+        settings: With the same hash keys, which change only with a restart.
+        """
+        self.settings = settings
+        self._entries.settings = settings
+        self._markers.max_token_lifetime_s = settings.lifetimes.max_token_s
+        self._lengthen.set()
 
     async def stop(self) -> None:
         """Stop every task and close the journal; pending events stay in it."""
@@ -198,7 +220,7 @@ class Feed:
                     # The last border of a task: log, and begin again; state is kept,
                     # and a view that is not proven anew grows old by itself.
                     _log.exception("feed task %s failed", name)
-                    self.alarm("feed_task", name, True)
+                    self._house.failed(name)
                 await asyncio.sleep(_RESTART_S)
 
         self._tasks.append(asyncio.create_task(again(), name=f"feed-{name}"))
@@ -253,18 +275,33 @@ class Feed:
 
     # The index.
 
-    def _insert(self, event: Event) -> bool:
+    def insert(self, event: Event) -> bool:
+        """Put an event into the own index; False where it cannot be enforced."""
         if event.kind is None:
             return True
+        if event.key_id not in self._known_keys:
+            # Made with a hash key that is gone: no token's hash is equal to it.
+            lost = event.expires > self._steady.wall_s()
+            self.incomplete = self.incomplete or lost
+            if lost:
+                self.alarm("hash_key", "journal", True)
+            return not lost
         done = self._writer.insert(event.key, event.cutoff, event.expires)
-        self.alarm("index_full", "index", done == _INDEX_FULL)
+        if done in {_INSERTED, _INDEX_FULL}:
+            self.alarm("index_full", "index", done == _INDEX_FULL)
+        self.incomplete = self.incomplete or done == _INDEX_FULL
         if event.urgent:
             self._writer.bump_urgent()
         return done != _INDEX_FULL
 
+    def _prove(self, boot_ns: int) -> None:
+        self.proven_ns = boot_ns
+        for index in range(len(self.origins)):
+            self._writer.set_evidence(index, boot_ns)
+
     def _apply(self, batch: Batch, position: int) -> bool:
         # A full index refuses some; the others go in all the same.
-        fits = sum(map(self._insert, batch.events)) == len(batch.events)
+        fits = sum(map(self.insert, batch.events)) == len(batch.events)
         self.publisher.seen(batch, position)
         # Whose stream it was read from is the batch's origin: the tracker checked that.
         self.handover.seen(batch.origin, batch, position)
@@ -286,10 +323,13 @@ class Feed:
         Raises EntryError for what cannot be asked, ControlError where the journal or a
         full stream refused it; then nothing was revoked.
         """
-        reader = self.readers.get(self.region)
-        if reader is not None and reader.fill > _FULL_AT and not entry.urgent:
+        if self._nearly_full() and not entry.urgent:
             raise ControlError("the stream is nearly full: only urgent events")
         return await self._entries.enter(entry, everywhere=wait == "regions")
+
+    def _nearly_full(self) -> bool:
+        reader = self.readers.get(self.region)
+        return reader is not None and reader.fill > FULL_AT
 
     def status(self) -> dict[str, Any]:
         """Return what `/v1/status`, `fastgate status` and the metrics show."""
@@ -339,36 +379,20 @@ class Feed:
             except ControlError as error:
                 _log.info("the marker was not taken: %s", error)
 
-    async def _keep_house(self) -> None:
-        last_ns = -(10**18)
+    async def _keep_long(self) -> None:
         while True:
-            self._watch_over()
-            now_ns = self.clock.boot_ns()
-            if self.standalone or now_ns - last_ns >= _HOUSE_NS:
-                last_ns = now_ns
-                await self._prune()
-            await asyncio.sleep(self.settings.tick_s)
-
-    async def _prune(self) -> None:
-        try:
-            await self.publisher.prune()
-        except ControlError:
-            self.alarm("journal", "journal", True)
-            return
-        self.alarm("journal", "journal", False)
-        if self.standalone:
-            # The journal took a write: it is the stream, and this node wrote it all.
-            for index in range(len(self.origins)):
-                self._writer.set_evidence(index, self.publisher.pruned_ns)
-        reader = self.readers.get(self.region)
-        if reader is not None:
-            with contextlib.suppress(ControlError):  # the reader task raises the alarm
-                reader.fill = (await self.bus.state(self.region)).fill
-            self.alarm("stream_full", self.region, reader.fill > _FULL_AT)
-
-    def _watch_over(self) -> None:
-        self.publisher.retry()
-        own = self.trackers.get(self.region)
-        for batch in own.take_lost() if own is not None else ():
-            self.publisher.publish_again(list(batch.events))
-        feed_status.raise_alarms(self)
+            await self._lengthen.wait()
+            self._lengthen.clear()
+            try:
+                await journal_walk.lengthen(
+                    self._journal,
+                    self.insert,
+                    self.publisher.enter,
+                    self.settings.lifetimes,
+                    origins={self.region, *(self.origins if self.standalone else ())},
+                    wall_s=self._steady.wall_s(),
+                )
+            except ControlError as error:
+                _log.warning("entries are not lengthened yet: %s", error)
+                self._lengthen.set()
+                await asyncio.sleep(self.settings.tick_s)

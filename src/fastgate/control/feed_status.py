@@ -98,7 +98,7 @@ def _oldest(feed: "Feed") -> tuple[str, int] | None:
 
 def _evidence_ns(feed: "Feed", origin: str) -> int:
     if feed.standalone:
-        return feed.publisher.pruned_ns
+        return feed.proven_ns
     return feed.trackers[origin].evidence_ns
 
 
@@ -111,7 +111,7 @@ def _state(feed: "Feed", origin: str) -> OriginState:
     limit_ns = int(feed.settings.max_staleness_s * 1e9)
     if not feed.standalone:
         return feed.trackers[origin].state(now_ns, limit_ns)
-    proven_ns = feed.publisher.pruned_ns
+    proven_ns = feed.proven_ns
     if not proven_ns:
         return OriginState.NEVER_HEARD
     fresh = now_ns - proven_ns <= limit_ns

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from fastgate.control.journal import Publisher
 from fastgate.control.pause import pause
+from fastgate.control.steady import SteadyWall
 from fastgate.domain.event import Batch, Event, decode_event, encode_event
 from fastgate.domain.marker import Taken, decode_taken, encode_taken
 from fastgate.errors import ControlError
@@ -55,6 +56,7 @@ class Handover:
     """Delivers events to their homes, and takes those whose home is here.
 
     region: This node's region.
+    nearly_full: True where its stream takes urgent events only.
     alarm: Called with name, dependency and whether it is on.
     """
 
@@ -67,6 +69,7 @@ class Handover:
         publisher: Publisher,
         clock: Clock,
         known_keys: Collection[str],
+        nearly_full: Callable[[], bool],
         alarm: Callable[[str, str, bool], None],
     ) -> None:
         self._region = region
@@ -74,13 +77,16 @@ class Handover:
         self._journal = journal
         self._publisher = publisher
         self._clock = clock
+        self._steady = SteadyWall(clock)
         self._known_keys = known_keys
+        self._nearly_full = nearly_full
         self._alarm = alarm
         self._waiting: OrderedDict[tuple[str, str], _Hand] = OrderedDict()
         self._seen: OrderedDict[tuple[str, str], Taken] = OrderedDict()
         # Homes that could not be reached: when next, and how long after that.
         self._quiet_ns: dict[str, int] = {}
         self._wait_ns: dict[str, int] = {}
+        self._troubled: set[str] = set()
         self._noted: list[tuple[str, str]] = []
         self._work = asyncio.Event()
 
@@ -164,12 +170,13 @@ class Handover:
         while True:
             await self._note_handed()
             hands = self._due()
+            self._end_alarms()
             await asyncio.gather(*(self._deliver(hand) for hand in hands))
             if not hands:
                 await pause(self._work, _RETRY_FIRST_NS / 1e9)
 
     def _due(self) -> list[_Hand]:
-        now_ns, wall_s = self._clock.boot_ns(), self._clock.wall_s()
+        now_ns, wall_s = self._clock.boot_ns(), self._steady.wall_s()
         due: list[_Hand] = []
         probed: set[str] = set()
         for hand in list(self._waiting.values()):
@@ -188,6 +195,20 @@ class Handover:
                 break
         return due
 
+    def _trouble(self, home: str) -> None:
+        self._troubled.add(home)
+        self._alarm("handover", home, True)
+
+    def _end_alarms(self) -> None:
+        # What its stream told of, or what expired, needs no delivery to end an alarm.
+        if self._troubled:
+            for home in self._troubled - {home for home, _ in self._waiting}:
+                self._well(home)
+
+    def _well(self, home: str) -> None:
+        self._troubled.discard(home)
+        self._alarm("handover", home, False)
+
     async def _note_handed(self) -> None:
         while self._noted:
             home, id_ = self._noted.pop()
@@ -201,7 +222,7 @@ class Handover:
         try:
             answer = await self._bus.hand(home, payload)
         except ControlError as error:
-            self._alarm("handover", home, True)
+            self._trouble(home)
             _log.info("%s cannot be reached, it is tried again: %s", home, error)
             wait_ns = self._wait_ns.get(home, _RETRY_FIRST_NS)
             self._quiet_ns[home] = self._clock.boot_ns() + wait_ns
@@ -212,12 +233,12 @@ class Handover:
             taken = _answer(answer, hand)
         except ControlError as error:
             # Its trouble with this event; the others are not held up.
-            self._alarm("handover", home, True)
+            self._trouble(home)
             _log.warning("%s did not take an event: %s", home, error)
             hand.due_ns = self._clock.boot_ns() + hand.wait_ns
             hand.wait_ns = min(_RETRY_LAST_NS, 2 * hand.wait_ns)
             return
-        self._alarm("handover", hand.home, False)
+        self._well(home)
         if taken.position:
             self._note(taken)
             return
@@ -240,6 +261,8 @@ class Handover:
         known = self._seen.get((self._region, event.id))
         if known is not None:
             return encode_taken(known)
+        if self._nearly_full() and not event.urgent:
+            raise ControlError("the stream is nearly full: only urgent events")
         waiting = await self._publisher.enter(replace(event, origin=self._region))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_HOME_WAIT_S):

@@ -9,6 +9,7 @@ from collections.abc import (
     AsyncGenerator,
     Awaitable,
     Callable,
+    Collection,
     Iterable,
     Iterator,
 )
@@ -91,21 +92,37 @@ async def refill(journal: Journal, insert: Callable[[Event], object]) -> None:
 
 async def lengthen(
     journal: Journal,
+    insert: Callable[[Event], object],
     enter: Callable[[Event], Awaitable[Waiting]],
     lifetimes: Lifetimes,
+    *,
+    origins: Collection[str],
     wall_s: float,
 ) -> None:
     """Enter again what would end before the last token that it can touch.
 
+    insert: Gives an event to the own index. enter: Makes it the publisher's.
     lifetimes: That tokens and sessions may have from now on.
+    origins: Whose events are this node's; others see to theirs.
     Raises ControlError where the journal took not all of it; then call it again.
     """
+    # All of them here first: publishing may have to wait for the bus.
     async for page in pages(journal):
-        live = (kept.event for kept in page if kept.event.expires > wall_s)
-        longer = (lengthened(event, lifetimes) for event in live)
-        events = [event for event in longer if event is not None]
+        for event in _longer(page, lifetimes, origins, wall_s):
+            insert(event)
+    async for page in pages(journal):
+        events = _longer(page, lifetimes, origins, wall_s)
         for start in range(0, len(events), MAX_EVENTS):
             some = events[start : start + MAX_EVENTS]
             entered = await asyncio.gather(*map(enter, some))
             # One frame at a time: whoever enters something new is not held up.
             await asyncio.wait([waiting.done for waiting in entered])
+
+
+def _longer(
+    page: list[Kept], lifetimes: Lifetimes, origins: Collection[str], wall_s: float
+) -> list[Event]:
+    own = (kept.event for kept in page if kept.event.origin in origins)
+    live = (event for event in own if event.expires > wall_s)
+    longer = (lengthened(event, lifetimes) for event in live)
+    return [event for event in longer if event is not None]

@@ -39,7 +39,7 @@ class MarkerWriter:
         self._boot = boot
         self._clock = clock
         self._receipts = receipts
-        self._max_token_lifetime_s = max_token_lifetime_s
+        self.max_token_lifetime_s = max_token_lifetime_s
         self._began_ns = clock.boot_ns()
 
     def is_due(self, own: OriginTracker, now_ns: int) -> bool:
@@ -72,7 +72,7 @@ class MarkerWriter:
                 wall=wall,
                 marks=marks,
                 echo=echoes,
-                max_token_lifetime=self._max_token_lifetime_s,
+                max_token_lifetime=self.max_token_lifetime_s,
                 roster=self._receipts.roster(self._region, now_ns)[:64],
             )
             try:

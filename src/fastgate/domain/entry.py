@@ -172,7 +172,7 @@ def lengthened(event: Event, lifetimes: Lifetimes) -> Event | None:
     one and the new end, so that it is made once, whoever makes it and how often.
     Source: REVOCATION.md section 3.
     """
-    if event.kind is None or event.hand:
+    if event.kind is None:
         return None
     by_time = event.kind.by_time and event.cutoff != EVERYTHING
     last_issued = max(event.at, event.cutoff) if by_time else event.at
@@ -181,4 +181,5 @@ def lengthened(event: Event, lifetimes: Lifetimes) -> Event | None:
     if event.expires >= expires:
         return None
     name = hashlib.blake2b(f"{event.id}\n{expires}".encode(), digest_size=12)
-    return replace(event, id=name.hexdigest(), seq=0, expires=expires)
+    # Homes that it was handed to see to theirs.
+    return replace(event, id=name.hexdigest(), seq=0, expires=expires, hand=())
