@@ -139,7 +139,7 @@ class Budgets:
 
 def _why(stage: Stage) -> str:
     spread = ""
-    if stage.spread is not None:
+    if stage.spread is not None and stage.spread[0] < stage.spread[1]:
         low, high = stage.spread
         spread = f"rounds {low:.4g} to {high:.4g}"
     return "; ".join(part for part in (stage.note, spread) if part)

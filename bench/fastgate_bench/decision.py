@@ -74,7 +74,7 @@ async def run(options: Options, tell: Tell) -> Measured:
                 {name: one.points() for name, one in timed.items()},
                 y_log=True,
             ),
-            _cost_stack(timed),
+            *_cost_stacks(timed),
             Lines(
                 "Cost of a decision against tokens in the cache",
                 "tokens seen before, in turn",
@@ -161,8 +161,8 @@ def _is_allowed(decision: Decision) -> bool:
     return decision.verdict is Verdict.ALLOW
 
 
-def _cost_stack(timed: dict[str, Timed]) -> Bars:
-    """Return what a decision is made of, by medians."""
+def _cost_stacks(timed: dict[str, Timed]) -> list[Bars]:
+    """Return what decisions are made of, by medians."""
     cost = {name: one.stage().values["p50"] for name, one in timed.items()}
 
     def stack(whole: str, *parts: str) -> list[tuple[str, float]]:
@@ -170,14 +170,12 @@ def _cost_stack(timed: dict[str, Timed]) -> Bars:
         rest = cost[whole] - sum(value for _, value in named)
         return [*named, ("everything else", max(0.0, rest))]
 
-    return Bars(
-        "What a decision costs",
-        "us",
-        {
-            "seen": stack("seen", "sha256", "index"),
-            "never seen": stack("never-seen", "sha256", "scan", "verify", "index"),
-        },
-    )
+    seen = stack("seen", "sha256", "index")
+    fresh = stack("never-seen", "sha256", "index", "scan", "verify")
+    return [
+        Bars("Cost stack of a decision: token seen before", "us", {"seen": seen}),
+        Bars("Cost stack of a decision: token never seen", "us", {"never seen": fresh}),
+    ]
 
 
 def _by_population(kit: GateKit, size: _Size) -> list[tuple[float, float]]:

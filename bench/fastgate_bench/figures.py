@@ -72,7 +72,7 @@ class Figure:
             "metric": self.metric,
             "value": None if self.value is None else shortened(self.value),
             "unit": self.unit,
-            "budget": None if self.budget is None else shortened(self.budget),
+            "budget": self.budget,
             "ok": self.ok,
         }
         if self.at_least:
@@ -106,6 +106,6 @@ def shortened(value: float) -> float:
 
 def shown(value: float) -> str:
     """Return a number for people: with separators, never in powers of ten."""
-    if abs(value) >= 10 ** (_DIGITS - 1):
+    if abs(value) >= 10 ** (_DIGITS - 1) or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.{_DIGITS - 1}g}"

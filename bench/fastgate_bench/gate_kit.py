@@ -34,7 +34,7 @@ _SETTLE_CALLS: Final = 100
 class Index:
     """A revocation index in memory, with random entries.
 
-    capacity: Entries that always fit.
+    capacity: Entries that always fit. some: A sample of the keys inserted.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -51,6 +51,7 @@ class Index:
             now_s=int(time.time()),
         )
         self.reader = revocations.RevocationReader(board, arena0, arena1, slots, 0)
+        self.some: list[bytes] = []
         self.refresh()
 
     def refresh(self) -> None:
@@ -76,6 +77,7 @@ class Index:
             if done != some:
                 raise BugError("the index is full")
             count -= some
+            self.some += [keys[at : at + 16] for at in range(0, len(keys), 16_000)]
             self._settle()
         return spent
 

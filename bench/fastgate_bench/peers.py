@@ -22,7 +22,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from fastgate_bench.charts import Bars, Lines
 from fastgate_bench.figures import Measured, Stage, absent
-from fastgate_bench.gateways import FASTGATE, Place, Running, Subject, running
+from fastgate_bench.gateways import (
+    FASTGATE,
+    Place,
+    Running,
+    Subject,
+    prove,
+    running,
+    version_of,
+)
 from fastgate_bench.generator import generate
 from fastgate_bench.machine import Pins, choose_pins
 from fastgate_bench.options import Options, Tell
@@ -115,9 +123,11 @@ async def run(options: Options, tell: Tell) -> Measured:
                     continue
                 tell(f"starting {subject.name}", 0.05)
                 place = _place(folder, subject, api, issuer, revoked, options)
-                gateways[subject.name] = await stack.enter_async_context(
-                    running(subject, place, pins)
-                )
+                if version := version_of(subject):
+                    measured.conditions[subject.program] = version
+                gateway = await stack.enter_async_context(running(subject, place, pins))
+                await prove(gateway)
+                gateways[subject.name] = gateway
             found = await _rounds(options, tell, pins, folder, gateways)
     tell("bare verify", 0.95)
     measured.stages.append(_verify_stage(options))

@@ -43,6 +43,7 @@ def _lines(chart: Lines) -> str:
         ]
         for name, points in chart.series.items()
     }
+    series = {name: points for name, points in series.items() if points}
     every = [point for points in series.values() for point in points]
     if not every:
         return "<p>Nothing was measured.</p>"

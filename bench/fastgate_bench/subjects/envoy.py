@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from fastgate_bench.gateways import Place, Subject, find_program
+from fastgate_bench.gateways import BASIC_CHECKS, Place, Subject, find_program
 from fastgate_bench.tokens import AUDIENCE, ISSUER
 
 __all__ = ["ENVOY_CACHE", "ENVOY_JWT", "ENVOY_PLAIN"]
@@ -138,6 +138,8 @@ def _cached(place: Place) -> list[str]:
     return _command(place, [_jwt_filter(place, cache=True)])
 
 
+# A wrong audience is answered 403 there.
+_CHECKS: Final = tuple(name for name in BASIC_CHECKS if name != "audience")
 _NO_REVOCATION: Final = "no revocation, no freshness, no scope"
 ENVOY_PLAIN: Final = Subject(
     *("envoy-plain", _plain, "envoy", _INSTALL),
@@ -145,8 +147,11 @@ ENVOY_PLAIN: Final = Subject(
 )
 ENVOY_JWT: Final = Subject(
     *("envoy-jwt", _jwt, "envoy", _INSTALL),
+    refuses=_CHECKS,
     lacks=f"{_NO_REVOCATION}; no token cache",
 )
 ENVOY_CACHE: Final = Subject(
-    *("envoy-jwt-cache", _cached, "envoy", _INSTALL), lacks=_NO_REVOCATION
+    *("envoy-jwt-cache", _cached, "envoy", _INSTALL),
+    refuses=_CHECKS,
+    lacks=_NO_REVOCATION,
 )

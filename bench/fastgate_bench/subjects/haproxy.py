@@ -8,7 +8,7 @@ Source:    HAProxy 2.6 configuration manual: jwt_verify, jwt_header_query,
 
 from typing import Final
 
-from fastgate_bench.gateways import Place, Subject, find_program
+from fastgate_bench.gateways import BASIC_CHECKS, Place, Subject, find_program
 from fastgate_bench.tokens import AUDIENCE, ISSUER
 
 __all__ = ["HAPROXY_JWT", "HAPROXY_PLAIN"]
@@ -101,6 +101,7 @@ HAPROXY_PLAIN: Final = Subject(
 )
 HAPROXY_JWT: Final = Subject(
     *("haproxy-jwt", _jwt, "haproxy", _INSTALL),
+    refuses=(*BASIC_CHECKS, "revoked"),
     lacks="no token cache; revoked by token id alone, from a file read at start; no "
     "freshness; duplicate members and spare bits are not refused",
 )

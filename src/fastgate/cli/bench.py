@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _THOUSAND = 1000
+_DETAILS = (" p90", " p999", " max")
 
 
 def command(
@@ -168,12 +169,16 @@ def _print(result: "Result") -> None:
         print_line((note, "dim"))
     rows = []
     for figure in result.figures:
+        if figure.budget is None and figure.metric.endswith(_DETAILS):
+            continue  # in the report, and in JSON
         outcome = "" if figure.budget is None and figure.ok else "ok"
         rows.append(
             (
                 figure.metric,
                 _number(figure.value, figure.unit),
-                _number(figure.budget, figure.unit) if figure.budget else "",
+                _number(figure.budget, figure.unit)
+                if figure.budget is not None
+                else "",
                 outcome if figure.ok else "MISSED",
                 figure.why,
             )
