@@ -171,6 +171,20 @@ async def test_unreadable_journal_is_set_aside(tmp_path, garbage):
     assert [path.read_bytes() for path in aside] == [garbage]
 
 
+async def test_unreadable_journal_stays_and_is_a_start_error_when_it_is_the_only_copy(
+    tmp_path,
+):
+    """With `local`, starting without it would let every revoked token pass."""
+    path = tmp_path / "journal.sqlite3"
+    path.write_bytes(b"no database at all" * 300)
+    for _ in range(2):
+        journal = LocalJournal(tmp_path, "gw", only_copy=True)
+        with pytest.raises(StartError, match="nothing else has"):
+            await journal.open()
+        await journal.close()
+    assert path.read_bytes() == b"no database at all" * 300
+
+
 async def test_append_fails_and_numbers_nothing_when_the_disk_is_full(journal):
     """F13: a number is given only to what was committed."""
     await journal.append(event("a"))

@@ -103,6 +103,50 @@ async def test_stream_that_would_lose_events_is_refused(rig):
         await other.stop()
 
 
+@pytest.mark.parametrize(
+    "flaw",
+    [
+        {"max_age": 3_599 * 10**9},
+        {"max_msgs_per_subject": 1},
+        {"retention": "interest"},
+    ],
+    ids=str,
+)
+async def test_stream_that_drops_live_events_is_refused(rig, flaw):
+    """A new node would not learn of what is still revoked."""
+    await rig.bus.stop()
+    client = await rig.client()
+    answer = await client.request("$JS.API.STREAM.INFO.FG_REV_eu")
+    made = orjson.loads(answer.data)["config"]
+    await client.request("$JS.API.STREAM.DELETE.FG_REV_eu")
+    flawed = made | {"duplicate_window": 10**9} | flaw
+    answer = await client.request(
+        "$JS.API.STREAM.CREATE.FG_REV_eu", orjson.dumps(flawed)
+    )
+    assert "error" not in orjson.loads(answer.data)
+    other, listener = rig.make(least_age_s=3_600), Listener()
+    await other.start(listener)
+    try:
+        await until(lambda: listener.up)
+        assert listener.up == [False]
+    finally:
+        await other.stop()
+
+
+async def test_bus_that_is_down_from_the_start_is_told(tmp_path):
+    """F1: nobody may wait for a first word that never comes."""
+    server = NatsServer(tmp_path / "nats")  # not started
+    settings = NatsSettings(servers=(server.url,))
+    bus = NatsBus(settings, region="eu", node="gw", origins=("eu",))
+    listener = Listener()
+    await bus.start(listener)
+    try:
+        await until(lambda: listener.up)
+        assert listener.up[0] is False
+    finally:
+        await bus.stop()
+
+
 async def test_expired_messages_leave_no_gap_in_a_replay(rig):
     """A hole by TTL is a jump in positions, and nothing else."""
     await rig.say(b"stays")

@@ -52,10 +52,13 @@ class LocalJournal:
 
     state_dir: Folder of this node alone; made where absent, mode 0700.
     node: Node name; a journal that was another node's gets a new publisher id.
+    only_copy: No stream has its events: an unreadable one is not set aside, since
+        the next start would then call a node complete that has forgotten them all.
     """
 
-    def __init__(self, state_dir: Path, node: str) -> None:
+    def __init__(self, state_dir: Path, node: str, *, only_copy: bool = False) -> None:
         self._folder = state_dir
+        self._only_copy = only_copy
         self._node = node
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._closed = False
@@ -80,7 +83,8 @@ class LocalJournal:
         """Open or make it.
 
         Returns REPLACED where an unreadable file was set aside. Raises StartError where
-        another process holds the folder or it cannot be written.
+        another process holds the folder, it cannot be written, or an unreadable file is
+        the only copy.
         """
         return await self._run(self._open)
 
@@ -196,6 +200,11 @@ class LocalJournal:
         except sqlite3.DatabaseError as exc:
             if isinstance(exc, sqlite3.OperationalError):
                 raise StartError(f"the journal {path} cannot be opened: {exc}") from exc
+            if self._only_copy:
+                raise StartError(
+                    f"the journal {path} is damaged, and nothing else has its "
+                    "revocations: bring back a copy, or move it away to forget them"
+                ) from exc
             self._set_aside(path)
             self._attach(path)
             start = JournalStart.REPLACED

@@ -194,7 +194,9 @@ def _build_feed(
     alarms: Alarms,
 ) -> Feed:
     rules = config.revocation
-    journal = LocalJournal(pathlib.Path(config.state_dir), config.node_name)
+    journal = LocalJournal(
+        pathlib.Path(config.state_dir), config.node_name, only_copy=rules.is_local
+    )
     settings = _feed_settings(config)
     bus: Bus = (
         LocalBus(journal, config.region)
@@ -248,6 +250,7 @@ def _nats_bus(config: Config, longest_s: int) -> Bus:
         replicas=nats.replicas,
         max_bytes=config.revocation.stream_bytes,
         max_age_s=max(int(nats.retention.total_seconds()), longest_s),
+        least_age_s=longest_s,
     )
     return NatsBus(
         settings,

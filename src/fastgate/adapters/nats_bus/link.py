@@ -50,6 +50,7 @@ class NatsSettings:
     servers: `nats://HOST:PORT`, tried in turn.
     domains: JetStream domain by region where it is not named like the region.
     credentials: Path of a `.creds` file. max_age_s: At least the longest event's life.
+    least_age_s: The longest event's life: what a stream that is there must keep.
     """
 
     servers: tuple[str, ...]
@@ -61,6 +62,7 @@ class NatsSettings:
     replicas: int = 1
     max_bytes: int = 268_435_456
     max_age_s: int = 86_400
+    least_age_s: int = 0
 
 
 class Link:
@@ -131,6 +133,19 @@ class Link:
         if settings.user is not None:
             login |= {"user": settings.user, "password": settings.password}
         client = self._client = Client()
+        # The client tries for as long as it takes, and says nothing meanwhile.
+        late = asyncio.get_running_loop().call_later(REQUEST_S, self._tell_late)
+        try:
+            await self._open(client, login)
+        finally:
+            late.cancel()
+
+    def _tell_late(self) -> None:
+        _log.warning("nats: no server can be reached; it is tried again")
+        self._tell(False)
+
+    async def _open(self, client: Client, login: dict[str, Any]) -> None:
+        settings = self._settings
         with translated():
             await client.connect(
                 list(settings.servers),
@@ -197,7 +212,7 @@ class Link:
             await self.ask(f"{api}.STREAM.CREATE.{name}", wanted)
             _log.info("nats: made the stream %s", name)
             return
-        _check_stream(name, info.get("config"))
+        _check_stream(name, info.get("config"), self._settings.least_age_s)
 
     def _domain(self, region: str) -> str:
         return self._settings.domains.get(region, region)
@@ -249,7 +264,7 @@ class Link:
         return answer_of(answer.data)
 
 
-def _check_stream(name: str, config: object) -> None:
+def _check_stream(name: str, config: object, least_age_s: int) -> None:
     """Refuse a stream that would lose events silently. Raises ControlError."""
     if not isinstance(config, dict):
         raise ControlError("a stream's configuration cannot be read")
@@ -259,3 +274,20 @@ def _check_stream(name: str, config: object) -> None:
         raise ControlError(
             f"{name} needs republish to fg.live.>, allow_msg_ttl and discard new"
         )
+    if config.get("retention", "limits") != "limits" or not _unbounded(
+        config.get("max_msgs_per_subject")
+    ):
+        raise ControlError(
+            f"{name} needs retention limits and no max_msgs_per_subject: it drops "
+            "live events"
+        )
+    max_age = config.get("max_age", 0)
+    if not isinstance(max_age, int) or 0 < max_age < least_age_s * _NS:
+        raise ControlError(
+            f"{name} keeps messages for less than {least_age_s} s, which is how long "
+            "a revocation may live"
+        )
+
+
+def _unbounded(limit: object) -> bool:
+    return limit is None or (isinstance(limit, int) and limit <= 0)
