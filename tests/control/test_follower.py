@@ -72,3 +72,71 @@ def test_follower_goes_on_with_what_it_has_when_a_document_is_unreadable(rig):
     rig.keys.publish(b'{"v":9}')
     rig.config.publish(b"{}")
     assert rig.kids() == ["a"]
+
+
+def test_follower_starts_with_what_it_inherits_and_then_follows(rig):
+    """Nothing was published yet: the supervisor's configuration serves."""
+    assert rig.follower.versions == (0, 0)
+    assert rig.follower.cell.current.route_names() == ("orders",)
+    more = BASE + "  - {path: /public/, service: orders, token: none}\n"
+    rig.config.publish(rig.load(more).to_document())
+    rig.follower.refresh()
+    assert rig.follower.versions[0] == rig.config.version()
+    assert rig.follower.cell.current.route_names() == ("orders", "public")
+    assert rig.follower.config == rig.load(more)
+
+
+def test_successor_of_a_worker_finds_the_newer_configuration_and_keys(rig):
+    """Born after a reload, it does not serve what the supervisor started with."""
+    more = BASE + "  - {path: /public/, service: orders, token: none}\n"
+    rig.config.publish(rig.load(more).to_document())
+    rig.keys.publish(keys_of(LOGIN))
+    born = Follower(
+        config=rig.config,
+        keys=rig.keys,
+        inherited=rig.load(BASE),
+        build_keys=build_keys,
+    )
+    assert born.cell.current.route_names() == ("orders", "public")
+    assert list(born.cell.current.keys[0].by_kid) == ["a"]
+
+
+def test_snapshot_is_the_same_object_while_nothing_is_published(rig):
+    """Many looks a second cost nothing, and requests keep what they hold."""
+    rig.keys.publish(keys_of(LOGIN))
+    rig.follower.refresh()
+    before = rig.follower.cell.current
+    for _ in range(3):
+        rig.follower.refresh()
+    assert rig.follower.cell.current is before
+
+
+def test_key_objects_are_made_once_while_an_issuer_keeps_its_keys(rig):
+    """Another issuer's rotation does not cost this one's caches."""
+    rig.keys.publish(keys_of(LOGIN))
+    rig.follower.refresh()
+    (before,) = rig.follower.cell.current.keys
+    rig.keys.publish(keys_of(LOGIN))
+    rig.follower.refresh()
+    (after,) = rig.follower.cell.current.keys
+    assert after is before
+
+
+def test_adopted_is_told_of_other_configurations_before_requests_see_them(rig):
+    """Counters are laid out for new routes first; new keys change no layout."""
+    seen = []
+
+    def adopt(snapshot, config):
+        seen.append((snapshot.version, config.digest()))
+        assert rig.follower.cell.current is not snapshot
+
+    rig.follower.adopted = adopt
+    rig.keys.publish(keys_of(LOGIN))
+    rig.follower.refresh()
+    assert seen == []
+    more = rig.load(BASE + "  - {path: /public/, service: orders, token: none}\n")
+    rig.config.publish(more.to_document())
+    rig.follower.refresh()
+    assert seen == [(rig.config.version(), more.digest())]
+    # And its keys came along.
+    assert list(rig.follower.cell.current.keys[0].by_kid) == ["a"]

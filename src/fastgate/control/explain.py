@@ -72,7 +72,7 @@ class Explainer:
         The keys are those that are held: nothing is fetched for an unknown kid.
         """
         steps: list[tuple[str, str]] = []
-        target = parse_target(path.encode("utf-8", "replace"))
+        target = parse_target(path.encode("utf-8", "surrogatepass"))
         if target is None:
             steps.append(("framing", "the target is ambiguous or malformed"))
             return _refused(steps, Reason.BAD_REQUEST)
@@ -83,7 +83,7 @@ class Explainer:
             target.path,
             authorization=None
             if token is None
-            else b"Bearer " + token.encode("utf-8", "replace"),
+            else b"Bearer " + token.encode("utf-8", "surrogatepass"),
             cookie=cookies,
             query=query,
             form=form,
