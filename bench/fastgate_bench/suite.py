@@ -5,21 +5,27 @@ Called by: fastgate.cli.bench.
 """
 
 import asyncio
-import importlib
 import pathlib
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastgate_bench import NAMES
+from fastgate_bench import NAMES, decision, peers, relay, revocation
 from fastgate_bench.budget import NO_BUDGETS, read_budgets
 from fastgate_bench.figures import Figure, Measured
 from fastgate_bench.machine import commit, conditions
 from fastgate_bench.options import Options, Tell
 from fastgate_bench.report import write_report
 
-__all__ = ["NAMES", "Result", "run"]
+__all__ = ["NAMES", "SUPPLIED", "Result", "run"]
 
-_SUPPLIED = pathlib.Path(__file__).parent / "budgets"
+_BENCHES: Mapping[str, Callable[[Options, Tell], Coroutine[Any, Any, Measured]]] = {
+    "decision": decision.run,
+    "relay": relay.run,
+    "revocation": revocation.run,
+    "peers": peers.run,
+}
+SUPPLIED = pathlib.Path(__file__).parent / "budgets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +81,10 @@ def run(name: str, options: Options, budget: pathlib.Path | None, tell: Tell) ->
     """
     limits = NO_BUDGETS
     if budget is not None or not options.target:
-        limits = read_budgets(budget or _SUPPLIED / f"{name}.yaml", name)
+        limits = read_budgets(budget or SUPPLIED / f"{name}.yaml", name)
     # Conditions come before numbers: the load average is the one from before us.
     machine = conditions()
     source = commit()
-    bench = importlib.import_module(f"fastgate_bench.{name}")
-    measured: Measured = asyncio.run(bench.run(options, tell))
+    measured = asyncio.run(_BENCHES[name](options, tell))
     figures = limits.judge(measured)
     return Result(name, figures, measured, machine, source, limits.source)

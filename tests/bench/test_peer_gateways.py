@@ -1,0 +1,62 @@
+"""Each gateway of the comparison runs, and refuses what it is said to refuse."""
+
+import shutil
+
+import pytest
+
+from fastgate_bench.gateways import Place, prove, running
+from fastgate_bench.machine import Pins
+from fastgate_bench.peers import MEASUREMENTS
+from fastgate_bench.stand_ins import ask, free_ports, upstream
+from fastgate_bench.tokens import Issuer
+
+pytestmark = pytest.mark.system
+
+SUBJECTS = {one.subject.name: one.subject for one in MEASUREMENTS}
+
+
+@pytest.mark.parametrize("no_nginx", [False, True], ids=["nginx", "own upstream"])
+@pytest.mark.parametrize("name", ["fastgate", "haproxy-plain"])
+async def test_gateway_reaches_either_upstream(tmp_path, monkeypatch, name, no_nginx):
+    """Where nginx is not installed, a server of the suite stands in."""
+    subject = SUBJECTS[name]
+    if subject.absence():
+        pytest.skip(subject.absence())
+    if no_nginx:
+        tools = tmp_path / "bin"
+        tools.mkdir()
+        program = shutil.which("haproxy")
+        if program is not None:
+            (tools / "haproxy").symlink_to(program)
+        monkeypatch.setenv("PATH", str(tools))
+    await serves(subject, tmp_path)
+
+
+@pytest.mark.parametrize("name", sorted(SUBJECTS))
+async def test_gateway_refuses_what_its_figures_claim(tmp_path, name):
+    """A figure for a check that does not happen would be a lie about a competitor."""
+    subject = SUBJECTS[name]
+    if subject.absence():
+        pytest.skip(subject.absence())
+    await serves(subject, tmp_path)
+
+
+async def serves(subject, folder):
+    """Run a gateway; prove its checks, and that its log may be on."""
+    issuer, pins = Issuer(), Pins()
+    revoked = folder / "revoked"
+    revoked.write_text("gone-1\ngone-2\n", "ascii")
+    async with upstream(folder, issuer, pins) as api:
+        port, admin, status = free_ports(3)
+        place = Place(
+            *(folder / "gateway", port, api.port, admin, status, issuer),
+            revoked=revoked,
+            workers=subject.workers,
+            access_log=True,
+        )
+        async with running(subject, place, pins) as gateway:
+            await prove(gateway)
+            assert await ask(port, "/orders/4k", issuer.token()) == 200
+            assert await ask(port, "/orders/1", issuer.token("us")) == 200
+            if subject.refuses:
+                assert await ask(port, "/orders/1") == 401
