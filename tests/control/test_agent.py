@@ -279,7 +279,7 @@ def test_alarm_of_a_worker_is_raised_and_cleared(rig):
         "introspection_unavailable",
         "login",
     )
-    rig.agent.noted(1, "alarm", note | {"active": False})
+    rig.agent.noted(0, "alarm", note | {"active": False})
     assert rig.agent.status()["alarms"] == []
 
 

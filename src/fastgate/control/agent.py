@@ -26,6 +26,8 @@ from fastgate.control.follower import Follower
 from fastgate.control.key_policy import KeySource
 from fastgate.control.keyring import Keyring
 from fastgate.control.reload import Reloader
+from fastgate.control.steady import SteadyWall
+from fastgate.control.worker_notes import WorkerNotes
 from fastgate.domain.entry import Entry, EntryError
 from fastgate.domain.revocation import Kind
 from fastgate.domain.snapshot import Snapshot
@@ -36,14 +38,11 @@ __all__ = ["Agent", "AgentParts", "IndexKeeper", "key_sources"]
 _log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
-# Reason: workers write a note each second; three missed are no accident.
-_WORKER_SILENT_NS = 5 * _NS
 # Reason: slices of the upkeep take well under a millisecond, so events are not kept
 # waiting; between two of them the loop runs.
 _SLICE_SLOTS = 16_384
 _BEAT_S = 0.25
 _AGAIN_S = 1.0
-_WORKER_ALARMS = frozenset({"introspection_unavailable", "introspection_credentials"})
 # Reason: a receipt is asked for right after it was given, if at all.
 _MAX_RECEIPTS = 1_000
 _START_GRACE_NS = 30 * _NS
@@ -114,10 +113,9 @@ class Agent:
 
     def __init__(self, parts: AgentParts, *, workers: int) -> None:
         self._parts = parts
-        self._notes: list[dict[str, Any]] = [{} for _ in range(workers)]
-        self._noted_ns = [0] * workers
+        self._workers = WorkerNotes(workers, parts.clock, parts.alarms.set)
         self._started_ns = parts.clock.boot_ns()
-        self._started_wall_s = parts.clock.wall_s()
+        self._steady = SteadyWall(parts.clock)
         self._was_ready = False
         self._receipts: OrderedDict[str, Receipt] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -161,18 +159,14 @@ class Agent:
     async def _keep_index(self) -> None:
         parts = self._parts
         while True:
-            while parts.index.maintain(self._steady_s(), _SLICE_SLOTS):
+            # What is over leaves the index for good, so a wall clock that jumped ahead
+            # must not end a revocation before its tokens (THREATS.md F31).
+            while parts.index.maintain(int(self._steady.wall_s()), _SLICE_SLOTS):
                 await asyncio.sleep(0)
             columns = parts.columns()
             columns.follow_feed(parts.feed.status())
             columns.follow_reloads(parts.reloader.counts)
             await asyncio.sleep(1.0)
-
-    def _steady_s(self) -> int:
-        # What is over leaves the index for good, so a wall clock that jumped ahead must
-        # not end a revocation before its tokens (THREATS.md F31).
-        since_s = (self._parts.clock.boot_ns() - self._started_ns) / _NS
-        return int(min(self._parts.clock.wall_s(), self._started_wall_s + since_s))
 
     # -- workers ---------------------------------------------------------------------
 
@@ -182,35 +176,12 @@ class Agent:
 
     def noted(self, slot: int, kind: str, data: object) -> None:
         """Take a worker's note of itself; anything else is ignored."""
-        if kind == "worker" and isinstance(data, dict) and 0 <= slot < len(self._notes):
-            self._notes[slot] = data
-            self._noted_ns[slot] = self._parts.clock.boot_ns()
-        elif kind == "alarm" and isinstance(data, dict):
-            self._raise(data)
+        self._workers.take(
+            slot, kind, data, {profile.alias for profile in self.snapshot.issuers}
+        )
 
-    def _raise(self, note: Mapping[str, object]) -> None:
-        # A worker that was taken over may lie: names are checked against what exists.
-        alarm, issuer = note.get("alarm"), note.get("dependency")
-        aliases = {profile.alias for profile in self.snapshot.issuers}
-        if not (isinstance(alarm, str) and isinstance(issuer, str)):
-            return
-        if alarm in _WORKER_ALARMS and issuer in aliases:
-            self._parts.alarms.set(alarm, issuer, bool(note.get("active")))
-
-    def _workers(self) -> list[dict[str, Any]]:
-        now_ns = self._parts.clock.boot_ns()
-        version = self._parts.follower.cell.current.version
-        return [
-            {
-                "slot": slot,
-                "up": now_ns - self._noted_ns[slot] < _WORKER_SILENT_NS,
-                "current": note.get("config") == version,
-                "pid": note.get("pid"),
-                "cache": note.get("cache"),
-                "rss_bytes": note.get("rss_bytes"),
-            }
-            for slot, note in enumerate(self._notes)
-        ]
+    def _worker_lines(self) -> list[dict[str, Any]]:
+        return self._workers.shown(self._parts.follower.cell.current.version)
 
     # -- what admin asks -------------------------------------------------------------
 
@@ -297,7 +268,7 @@ class Agent:
             "feed": parts.feed.status(),
             "revocations": parts.index.stats(),
             "keys": parts.keyring.status(),
-            "workers": self._workers(),
+            "workers": self._worker_lines(),
             "bounds": self._bounds(),
             "alarms": parts.alarms.active(),
         }
@@ -322,7 +293,7 @@ class Agent:
     def alive(self) -> tuple[bool, list[dict[str, Any]]]:
         """Tell whether loops run: this one does, and some worker's; never staleness."""
         age_ns = self._parts.clock.boot_ns() - self._started_ns
-        workers = self._workers()
+        workers = self._worker_lines()
         ok = any(worker["up"] for worker in workers) or age_ns < _START_GRACE_NS
         checks = [{"name": f"worker {w['slot']}", "ok": w["up"]} for w in workers]
         return ok, checks
@@ -340,7 +311,7 @@ class Agent:
                 "name": f"worker {worker['slot']}",
                 "ok": worker["up"] and (worker["current"] or self._was_ready),
             }
-            for worker in self._workers()
+            for worker in self._worker_lines()
         ]
         checks += [
             {"name": f"keys {issuer['alias']}", "ok": issuer["ready"]}
@@ -358,7 +329,7 @@ class Agent:
         self._was_ready = self._was_ready or all(check["ok"] for check in checks)
         # A reload reaches workers within a tick, their word of it within a second: once
         # ready, only a slot without a living worker counts.
-        up = all(worker["up"] for worker in self._workers())
+        up = all(worker["up"] for worker in self._worker_lines())
         checks.append({"name": "not draining", "ok": not draining})
         return self._was_ready and up and not draining, checks
 
