@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import re
 import socket
@@ -18,7 +19,7 @@ from tests.fakes import (
     FakeMeter,
 )
 
-from fastgate._ext import http1_front
+from fastgate._ext import http1, http1_front
 from fastgate.adapters.aiohttp_client.pool import UpstreamPool
 from fastgate.adapters.aiohttp_server.lane import GeneralLane
 from fastgate.domain.introspection import AnswerKind, IntrospectionAnswer
@@ -27,12 +28,15 @@ from fastgate.domain.revocation import KeyHasher
 from fastgate.domain.route import Route, RouteTable, Service
 from fastgate.domain.snapshot import Limits, Snapshot, SnapshotCell, Timers
 from fastgate.domain.token import IssuerProfile
+from fastgate.hotpath.desk import Desk
 from fastgate.hotpath.relay import Relay
 from fastgate.hotpath.tally import Tally
 from fastgate.hotpath.upstreams import UpstreamHealth
 from fastgate.ports import UpstreamDialer
 
 DEADLINE_S = 5.0
+# Which lane serves plain requests unless a test says; the wire tests try both.
+LANE = "compiled"
 REGIONS = RegionSet(
     names=("eu", "us"),
     default=0,
@@ -232,7 +236,7 @@ class Client:
 
 
 class Gateway:
-    """A running general lane with a scripted gate."""
+    """Running lanes with a scripted gate; `lane` says which serves plain requests."""
 
     def __init__(
         self,
@@ -243,8 +247,11 @@ class Gateway:
         introspector: Any = None,
         key_asker: Any = None,
         dialer: UpstreamDialer | None = None,
+        lane: str | None = None,
     ) -> None:
         self.cell = SnapshotCell(snapshot)
+        # The compiled lane has connections of its own kind alone.
+        self.served_by = (lane or LANE) if dialer is None else "general"
         self.gate = gate or FakeGate()
         self.clock = clock or FakeClock()
         self.log = FakeAccessLog()
@@ -263,7 +270,21 @@ class Gateway:
             access_log=self.log,
             tally=tally_of(snapshot, self.meter),
         )
-        self.lane = GeneralLane(self.relay, self.cell, http1_front.Acceptor)
+        self.desk = Desk(
+            gate=self.gate,
+            health=self.health,
+            clock=self.clock,
+            access_log=self.log,
+            tally=lambda: self.relay.tally,
+            dial=self.pool.dial,
+        )
+        self.lane = GeneralLane(
+            self.relay,
+            self.cell,
+            functools.partial(http1.Lane, desk=self.desk)
+            if self.served_by == "compiled"
+            else http1_front.Acceptor,
+        )
         self.port = 0
         self._clients: list[Client] = []
 
@@ -280,6 +301,7 @@ class Gateway:
         for client in self._clients:
             client.close()
         await self.lane.drain(DEADLINE_S)
+        self.lane.close()
         self.pool.close()
 
     async def connect(self) -> Client:

@@ -184,7 +184,7 @@ async def test_lane_counts_requests_by_route_method_code_and_region():
         assert (
             gw.meter.columns[plan.column("fastgate_requests_in_flight", "public")] == 0
         )
-        lane = plan.column("fastgate_lane_requests_total", "general")
+        lane = plan.column("fastgate_lane_requests_total", gw.served_by)
         assert gw.meter.columns[lane] == 1
 
 

@@ -10,7 +10,8 @@ nothing of them goes on (RFC 9112 sections 7.1.1 and 7.1.2).
 
 from libc.stdint cimport int64_t, uint8_t
 
-from fastgate._ext.http1_scan cimport FG_FIELD, FG_TCHAR, fg_class
+from fastgate._ext.http1_bytes cimport FG_FIELD, FG_TCHAR, fg_class
+from fastgate._ext.http1_scan cimport KIND_COOKIE, KIND_OTHER, KIND_TRACE, kind_of
 
 cdef enum:
     # Reasons: THREATS section 4; 15 digits are more than any disk and no overflow.
@@ -19,6 +20,7 @@ cdef enum:
     MAX_EXTENSIONS = 16384
     MAX_TRAILER_BYTES = 8192
     MAX_TRAILERS = 32
+    NAME_BYTES = 18             # one more than the longest name that no trailer may have
 
 cdef enum:                      # states
     CHUNK_SIZE = 0
@@ -52,6 +54,8 @@ ctypedef struct Chunks:
     int extensions
     int trailer_bytes
     int trailers
+    int name_size
+    uint8_t name[NAME_BYTES]
 
 
 cdef inline void begin_chunks(Chunks* c) noexcept nogil:
@@ -123,6 +127,12 @@ cdef inline bint extension_byte(Chunks* c, uint8_t b) noexcept nogil:
     return True
 
 
+cdef inline bint is_trailer(const Chunks* c) noexcept nogil:
+    # RFC 9110 section 6.5.1: nothing that frames, routes or authenticates comes this late.
+    cdef int kind = kind_of(c.name, c.name_size)
+    return kind == KIND_OTHER or kind == KIND_TRACE or kind == KIND_COOKIE
+
+
 cdef inline bint trailer_byte(Chunks* c, uint8_t b) noexcept nogil:
     c.trailer_bytes += 1
     if c.trailer_bytes > MAX_TRAILER_BYTES:
@@ -132,13 +142,16 @@ cdef inline bint trailer_byte(Chunks* c, uint8_t b) noexcept nogil:
             c.state = CHUNK_END_LF
             return True
         c.trailers += 1
+        c.name_size = 0
         c.state = CHUNK_TRAILER_NAME
-        return c.trailers <= MAX_TRAILERS and fg_class()[b] & FG_TCHAR != 0
     if c.state == CHUNK_TRAILER_NAME:
         if b == c':':
             c.state = CHUNK_TRAILER_VALUE
-            return True
-        return fg_class()[b] & FG_TCHAR != 0
+            return c.name_size > 0 and is_trailer(c)
+        if c.name_size < NAME_BYTES:
+            c.name[c.name_size] = b
+            c.name_size += 1
+        return c.trailers <= MAX_TRAILERS and fg_class()[b] & FG_TCHAR != 0
     if c.state == CHUNK_TRAILER_VALUE:
         if b == c'\r':
             c.state = CHUNK_TRAILER_LF

@@ -40,6 +40,7 @@ cdef class Acceptor:
 
     cdef Settings current(self)
     cdef int watch(self, Front front) except -1
+    cdef int arm(self) except -1
 
 
 cdef class Front:
@@ -56,7 +57,6 @@ cdef class Front:
     cdef int state
     cdef bint chunked
     cdef bint body_open         # bytes of the current message are still to come
-    cdef bint line_read
     cdef bint skipped
     cdef bint back_paused
     cdef bint reading_paused

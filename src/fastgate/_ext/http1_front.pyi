@@ -46,6 +46,8 @@ class Acceptor:
         self, loop: asyncio.AbstractEventLoop, lane: Lane, cell: Cell
     ) -> None: ...
     def __call__(self) -> Front: ...
+    def close(self) -> None:
+        """Let go of timers and upstream connections, when the worker ends."""
 
 class Front(asyncio.Protocol):
     """One client connection; also the transport of the general lane behind it."""

@@ -19,8 +19,9 @@ import struct
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+from libc.string cimport memset
 
+from fastgate._ext.http1_bytes cimport now_s
 from fastgate._ext.http1_chunks cimport (
     STEP_DATA,
     STEP_END,
@@ -29,7 +30,7 @@ from fastgate._ext.http1_chunks cimport (
     begin_chunks,
     next_chunk,
 )
-from fastgate._ext.http1_scan cimport find_end, read_head, read_line
+from fastgate._ext.http1_scan cimport find_end, read_early, read_head
 
 # Reason: THREATS section 4, pause at 64 KiB; holds far more than 16 pipelined requests.
 cdef Py_ssize_t HELD_BYTES = 65536
@@ -57,12 +58,6 @@ cdef bytes OVERLOADED = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n"
     b"Content-Length: %d\r\nRetry-After: 1\r\nConnection: close\r\n\r\n%b"
 ) % (len(_OVERLOADED_BODY), _OVERLOADED_BODY)
-
-
-cdef double now_s() noexcept nogil:
-    cdef timespec t
-    clock_gettime(CLOCK_MONOTONIC, &t)
-    return t.tv_sec + t.tv_nsec * 1e-9
 
 
 @cython.final
@@ -103,9 +98,14 @@ cdef class Acceptor:
         return self.settings
 
     cdef int watch(self, Front front) except -1:
-        cdef Settings s = front.settings
-        cdef double shortest
         self.fronts.add(front)
+        if self.timer is None:
+            self.arm()
+        return 0
+
+    cdef int arm(self) except -1:
+        cdef Settings s = self.settings
+        cdef double shortest
         if self.timer is None:
             shortest = min(s.first_byte_s, s.head_s, s.keep_alive_s, s.body_idle_s) / 4
             shortest = max(SHORTEST_SWEEP_S, min(LONGEST_SWEEP_S, shortest))
@@ -122,14 +122,19 @@ cdef class Acceptor:
                 front.deadline = 0
                 front.expire()
         if self.fronts:
-            self.watch(next(iter(self.fronts)))
+            self.arm()
+
+    def close(self):
+        """Stop the timer, when the worker ends."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
     def forget(self, front):
         """Let a connection go; the timer goes with the last one."""
         self.fronts.discard(front)
-        if not self.fronts and self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
+        if not self.fronts:
+            self.close()
 
 
 cdef class Front:
@@ -202,16 +207,13 @@ cdef class Front:
             self.pump_held()
 
     cdef int pump_held(self) except -1:
-        # Nothing that pump calls changes `held`: the loop calls in from outside alone.
-        cdef Py_ssize_t used = self.pump(
-            <const uint8_t*>PyByteArray_AS_STRING(self.held), len(self.held)
-        )
+        # Nothing that pump calls changes these bytes; what it calls may let go of them.
+        cdef bytearray held = self.held
+        cdef Py_ssize_t used = self.pump(<const uint8_t*>PyByteArray_AS_STRING(held), len(held))
         if self.state == STATE_DEAF:
             self.held = bytearray()
-        elif used == len(self.held):
-            self.held = bytearray()
         elif used:
-            del self.held[:used]
+            del held[:used]
         return self.settle_reading()
 
     cdef Py_ssize_t pump(self, const uint8_t* p, Py_ssize_t size) except -1:
@@ -241,10 +243,7 @@ cdef class Front:
         found = find_end(p, size, &self.search, &self.settings.limits)
         fault = -found if found < 0 else 0
         if found == 0:
-            if self.search.first and not self.line_read:
-                # What can only become a fault is not waited for.
-                self.line_read = True
-                fault = read_line(p, self.search.first - 2, head)
+            fault = read_early(p, &self.search, head)
             if fault == 0 and self.due != DUE_HEAD:
                 self.due = DUE_HEAD
                 self.deadline = now_s() + self.settings.head_s
@@ -256,8 +255,8 @@ cdef class Front:
         if found == 0:
             return 0
         end = self.search.at
-        self.search.at = self.search.line = self.search.first = self.search.count = 0
-        self.line_read = self.skipped = False
+        memset(&self.search, 0, sizeof(self.search))
+        self.skipped = False
         self.due = DUE_NOTHING
         self.deadline = 0
         self.chunked = head.chunked
@@ -365,7 +364,7 @@ cdef class Front:
         return 0
 
     cdef int settle_reading(self) except -1:
-        cdef bint busy = self.state == STATE_LENT or self.state == STATE_PLAIN
+        cdef bint busy = self.state in (STATE_LENT, STATE_PLAIN) or self.writing_paused
         cdef bint pause = self.back_paused or (busy and len(self.held) > HELD_BYTES)
         if pause == self.reading_paused or self.transport is None:
             return 0

@@ -10,53 +10,20 @@ malformed nor certain to be plain is left to the general lane (`plain` is cleare
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.string cimport memchr, memcmp
+from libc.string cimport memchr, memcmp, memset
 
-cdef extern from *:
-    """
-    #include <stdint.h>
-    /* Character classes. tchar is RFC 9110 section 5.6.2 without "_": upstreams read it as
-       "-", and a name with it would pass filters for the other spelling (THREATS T8). */
-    enum {
-        FG_TCHAR = 1, FG_UPPER = 2, FG_DIGIT = 4, FG_PATH = 8, FG_QUERY = 16,
-        FG_FIELD = 32, FG_HOST = 64
-    };
-    static const uint8_t *fg_class(void) {
-        static uint8_t table[256];
-        static int made = 0;
-        if (!made) {
-            const char *marks = "!#$%&'*+-.^`|~";
-            const char *path = "-._~!$&'()*+,;=:@/";
-            const char *query = "-._~!$&'()*+,;=:@/?%[]{}|^`\\"<>\\\\";
-            int c;
-            for (c = 0; c < 256; c++) {
-                uint8_t f = 0;
-                int alpha = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-                int digit = c >= '0' && c <= '9';
-                if (alpha || digit) f |= FG_TCHAR | FG_PATH | FG_QUERY | FG_HOST;
-                if (c == '-' || c == '.') f |= FG_HOST;
-                if (c >= 'A' && c <= 'Z') f |= FG_UPPER;
-                if (digit) f |= FG_DIGIT;
-                if (c == '\\t' || (c >= 0x20 && c != 0x7f)) f |= FG_FIELD;
-                table[c] = f;
-            }
-            for (; *marks; marks++) table[(uint8_t)*marks] |= FG_TCHAR;
-            for (; *path; path++) table[(uint8_t)*path] |= FG_PATH;
-            for (; *query; query++) table[(uint8_t)*query] |= FG_QUERY;
-            made = 1;
-        }
-        return table;
-    }
-    """
-    enum:
-        FG_TCHAR
-        FG_UPPER
-        FG_DIGIT
-        FG_PATH
-        FG_QUERY
-        FG_FIELD
-        FG_HOST
-    const uint8_t* fg_class() noexcept nogil
+from fastgate._ext.http1_bytes cimport (
+    FG_DIGIT,
+    FG_FIELD,
+    FG_HOST,
+    FG_PATH,
+    FG_QUERY,
+    FG_TCHAR,
+    FG_UPPER,
+    decimal,
+    fg_class,
+    same,
+)
 
 cdef enum:                      # faults: the order of FAULTS in http1_front.pyx
     FAULT_NONE = 0
@@ -97,6 +64,8 @@ ctypedef struct Search:
     Py_ssize_t line             # start of the current line
     Py_ssize_t first            # end of the request line, 0: not seen yet
     Py_ssize_t count            # header lines so far
+    Py_ssize_t checked          # start of the first line that was not read early
+    int lengths                 # Content-Length fields among those
 
 ctypedef struct Field:
     uint32_t name               # offsets from the start of the head
@@ -121,22 +90,6 @@ ctypedef struct Head:
     Field fields[MAX_FIELDS]
 
 
-cdef inline bint same(const uint8_t* p, Py_ssize_t size, const char* lower,
-                      Py_ssize_t lower_size) noexcept nogil:
-    # Case-insensitive comparison with a lower-case word of letters, digits and hyphens.
-    cdef Py_ssize_t i
-    cdef uint8_t c
-    if size != lower_size:
-        return False
-    for i in range(size):
-        c = p[i]
-        if c >= c'A' and c <= c'Z':
-            c |= 0x20
-        if c != <uint8_t>lower[i]:
-            return False
-    return True
-
-
 cdef inline int find_end(const uint8_t* p, Py_ssize_t size, Search* s,
                          const Limits* limits) noexcept nogil:
     """Return 1 where the head ends at s.at, 0 where more is needed, -Fault."""
@@ -151,6 +104,8 @@ cdef inline int find_end(const uint8_t* p, Py_ssize_t size, Search* s,
             if size - s.line > bound:
                 return -too_long(s)
             # What can only become a fault is not waited for.
+            if s.at == s.line and s.first and p[s.at] != c'\r' and not table[p[s.at]] & FG_TCHAR:
+                return -FAULT_BAD_REQUEST
             while s.at < size and table[p[s.at]] & FG_FIELD:
                 s.at += 1
             if s.at == size or (p[s.at] == c'\r' and s.at + 1 == size):
@@ -295,19 +250,6 @@ cdef inline int read_field(const uint8_t* p, Py_ssize_t at, Py_ssize_t stop,
     return FAULT_NONE
 
 
-cdef inline int64_t decimal(const uint8_t* p, Py_ssize_t size) noexcept nogil:
-    # Digits only, at most 18 of them: no sign, no blank, no overflow; -1 otherwise.
-    cdef int64_t value = 0
-    cdef Py_ssize_t i
-    if size < 1 or size > 18:
-        return -1
-    for i in range(size):
-        if p[i] < c'0' or p[i] > c'9':
-            return -1
-        value = value * 10 + (p[i] - c'0')
-    return value
-
-
 cdef inline bint plain_host(const uint8_t* p, Py_ssize_t size) noexcept nogil:
     # A name or an IPv4 address and perhaps a port; other legal forms are left to the relay.
     cdef const uint8_t* table = fg_class()
@@ -356,7 +298,8 @@ cdef inline int read_framing(const uint8_t* p, Head* head) noexcept nogil:
 
 cdef inline void settle_lane(const uint8_t* p, Head* head) noexcept nogil:
     cdef const Field* field
-    if head.minor == 0 or head.seen[KIND_ODD] or head.seen[KIND_CONNECTION] > 1:
+    if head.minor == 0 or head.seen[KIND_ODD] or head.seen[KIND_CONNECTION] > 1 or (
+            head.seen[KIND_COOKIE] > 1 or head.seen[KIND_TRACE] > 1):
         head.plain = False
     if head.seen[KIND_CONNECTION]:
         field = &head.fields[head.last[KIND_CONNECTION]]
@@ -374,12 +317,11 @@ cdef inline void settle_lane(const uint8_t* p, Head* head) noexcept nogil:
 cdef inline int read_head(const uint8_t* p, Py_ssize_t size, Head* head) noexcept nogil:
     """Read a complete head, its empty line included; returns a Fault."""
     cdef Py_ssize_t at, stop
-    cdef int fault, i
+    cdef int fault
     head.count = head.path_size = 0
     head.chunked = head.close = False
     head.length = -1
-    for i in range(KINDS):
-        head.seen[i] = 0
+    memset(head.seen, 0, sizeof(head.seen))
     at = <const uint8_t*>memchr(p, c'\n', size) - p + 1
     fault = read_line(p, at - 2, head)
     if fault:
@@ -397,3 +339,30 @@ cdef inline int read_head(const uint8_t* p, Py_ssize_t size, Head* head) noexcep
     if fault == FAULT_NONE:
         settle_lane(p, head)
     return fault
+
+
+cdef inline int read_early(const uint8_t* p, Search* s, Head* head) noexcept nogil:
+    """Read the complete lines of a head that has not ended; returns a Fault.
+
+    What can only become a fault is not waited for. `head` is scratch.
+    """
+    cdef Py_ssize_t stop
+    cdef int fault
+    cdef const Field* field = &head.fields[0]
+    if s.checked == 0 and s.first:
+        fault = read_line(p, s.first - 2, head)
+        if fault:
+            return fault
+        s.checked = s.first
+    while s.checked < s.line:
+        stop = <const uint8_t*>memchr(p + s.checked, c'\n', s.line - s.checked) - p + 1
+        head.count = 0
+        fault = read_field(p, s.checked, stop - 2, head)
+        if fault:
+            return fault
+        if field.kind == KIND_LENGTH:
+            s.lengths += 1
+            if s.lengths > 1 or decimal(p + field.value, field.value_size) < 0:
+                return FAULT_BAD_REQUEST
+        s.checked = stop
+    return FAULT_NONE

@@ -21,6 +21,8 @@ from fastgate.domain.verdict import OUTCOMES, Challenge, Outcome, Reason
 from fastgate.hotpath.headers import RawHeaders
 
 __all__ = [
+    "ANSWER_DROPPED",
+    "STATUS_LINES",
     "Framing",
     "answer_head",
     "bodiless",
@@ -42,7 +44,7 @@ _ERRORS = {
     Challenge.INSUFFICIENT_SCOPE: "insufficient_scope",
 }
 # Ours to write, or nobody's business outside (THREATS U5).
-_DROPPED = frozenset({"content-length", "server", "x-request-id", "date"})
+ANSWER_DROPPED = HOP_BY_HOP | {"content-length", "server", "x-request-id", "date"}
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _ALLOWED_METHODS = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _NO_CONTENT = 204
@@ -51,7 +53,7 @@ _SWITCHING = 101
 _FIRST_FINAL = 200
 
 # The reason phrase is rewritten: an upstream's may hold anything (CVE-2026-34519).
-_STATUS_LINES = {
+STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode("ascii")
     for status in http.HTTPStatus
 }
@@ -157,7 +159,7 @@ def problem(
     outcome = OUTCOMES[reason]
     body = _problem_body(outcome, request_id)
     lines = [
-        _STATUS_LINES[outcome.status],
+        STATUS_LINES[outcome.status],
         b"Content-Type: application/problem+json",
         b"Content-Length: %d" % len(body),
         b"Cache-Control: no-store",
@@ -209,18 +211,13 @@ def answer_head(
     apart and in order, as does everything else.
     """
     dropped = _named_by_connection(headers)
-    lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status]
+    lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status]
     date = b""
     for name, value in headers:
         lower = normalised(name.decode("latin-1"))
         if lower == "date" and not date:
             date = value
-        if (
-            lower in HOP_BY_HOP
-            or lower in _DROPPED
-            or lower in dropped
-            or is_reserved(lower)
-        ):
+        if lower in ANSWER_DROPPED or lower in dropped or is_reserved(lower):
             continue
         if _CONTROL.search(value):
             return None

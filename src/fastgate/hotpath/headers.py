@@ -17,9 +17,11 @@ from fastgate.domain.verdict import Reason
 from fastgate.hotpath.way import FORWARDED_NAMES, Way
 
 __all__ = [
+    "REQUEST_DROPPED",
     "Inbound",
     "RawHeaders",
     "read_head",
+    "trace_id",
     "upstream_head",
 ]
 
@@ -50,6 +52,8 @@ _ONCE = frozenset(
     {b"host", b"authorization", b"dpop", b"content-length", b"transfer-encoding"}
 )
 _HOP_BY_HOP = frozenset(name.encode() for name in HOP_BY_HOP)
+# What no upstream gets as the client wrote it; both lanes use this.
+REQUEST_DROPPED = _REWRITTEN | _HOP_BY_HOP
 
 
 class Inbound:
@@ -285,14 +289,20 @@ def _filled(
     request_id = _one(known, b"x-request-id")
     if _REQUEST_ID.fullmatch(request_id):
         inbound.request_id = request_id
-    trace = _one(known, b"traceparent").split(b"-")
-    if len(trace) > 1 and len(trace[1]) == 32 and trace[1].isalnum():  # noqa: PLR2004 - W3C trace-id
-        inbound.trace_id = trace[1].decode("ascii")
+    inbound.trace_id = trace_id(_one(known, b"traceparent"))
     for name in FORWARDED_NAMES:
         values = known.get(name)
         if values:
             inbound.forwarded[name] = b", ".join(values)
     return inbound
+
+
+def trace_id(traceparent: bytes) -> str:
+    """Return the trace id that a traceparent value names, "" where it names none."""
+    parts = traceparent.split(b"-")
+    if len(parts) > 1 and len(parts[1]) == 32 and parts[1].isalnum():  # noqa: PLR2004 - W3C trace-id
+        return parts[1].decode("ascii")
+    return ""
 
 
 def upstream_head(
@@ -324,8 +334,7 @@ def upstream_head(
     for name, value in inbound.headers:
         lower = name.lower()
         if (
-            lower in _REWRITTEN
-            or lower in _HOP_BY_HOP
+            lower in REQUEST_DROPPED
             or lower in inbound.dropped
             or is_reserved(lower.decode("ascii"))
         ):

@@ -12,7 +12,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from fastgate.errors import StartError
 
 try:
-    from fastgate._ext import counters, decisions, http1_front, revocations
+    from fastgate._ext import counters, decisions, http1, revocations
     from fastgate.hotpath import gate, native
 except ImportError as missing:
     raise StartError(
@@ -20,7 +20,7 @@ except ImportError as missing:
         "with `pip install .` (needs gcc and the Python headers)"
     ) from missing
 
-__all__ = ["counters", "decisions", "http1_front", "native", "revocations"]
+__all__ = ["counters", "decisions", "http1", "native", "revocations"]
 
 if not str(gate.__file__).endswith(tuple(EXTENSION_SUFFIXES)):
     raise StartError(

@@ -7,6 +7,7 @@ Called by: wiring.supervisor, in each forked worker.
 import pathlib
 import signal
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from fastgate.adapters.agent_link import WorkerLink
@@ -23,12 +24,13 @@ from fastgate.control.follower import Follower
 from fastgate.control.introspection import Introspections
 from fastgate.control.worker import Worker
 from fastgate.domain.snapshot import Snapshot
+from fastgate.hotpath.desk import Desk
 from fastgate.hotpath.gate import Gate
 from fastgate.hotpath.keys import build_keys
 from fastgate.hotpath.relay import Relay
 from fastgate.hotpath.tally import Tally
 from fastgate.hotpath.upstreams import UpstreamHealth
-from fastgate.wiring.compiled import counters, decisions, http1_front
+from fastgate.wiring.compiled import counters, decisions, http1
 from fastgate.wiring.node import Node, metric_plan, on_signals, revocation_reader
 
 __all__ = ["run_worker"]
@@ -73,13 +75,15 @@ async def run_worker(node: Node, slot: int) -> int:
         draining_since_ns=views.draining_since_ns,
         cache_stats=cache.stats,
     )
+    gate = Gate(cache, revocation_reader(views, slot))
+    health = UpstreamHealth()
     relay = Relay(
-        gate=Gate(cache, revocation_reader(views, slot)),
+        gate=gate,
         cell=follower.cell,
         key_asker=worker,
         introspector=Introspections(fetcher=fetcher, clock=clock, alarms=worker.alarm),
         dialer=pool,
-        health=UpstreamHealth(),
+        health=health,
         clock=clock,
         access_log=access_log,
     )
@@ -89,7 +93,15 @@ async def run_worker(node: Node, slot: int) -> int:
 
     adopt(follower.cell.current, config)
     follower.adopted = adopt
-    lane = GeneralLane(relay, follower.cell, http1_front.Acceptor)
+    desk = Desk(
+        gate=gate,
+        health=health,
+        clock=clock,
+        access_log=access_log,
+        tally=lambda: relay.tally,
+        dial=pool.dial,
+    )
+    lane = GeneralLane(relay, follower.cell, partial(http1.Lane, desk=desk))
     ending = on_signals({signal.SIGUSR1: _reopening(access_log)})
     link.start()
     await worker.start()
@@ -98,6 +110,7 @@ async def run_worker(node: Node, slot: int) -> int:
     await worker.drain(lane)
     await worker.stop()
     link.stop()
+    lane.close()
     pool.close()
     await fetcher.close()
     access_log.close(1.0)

@@ -11,6 +11,8 @@ import ipaddress
 import socket
 import ssl
 from collections import Counter, deque
+from collections.abc import Callable
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from fastgate.adapters.aiohttp_client.connection import Connection, Link
@@ -18,6 +20,8 @@ from fastgate.domain.verdict import Reason
 from fastgate.errors import BugError, UpstreamError
 
 __all__ = ["UpstreamPool"]
+
+ConnectionT = TypeVar("ConnectionT", bound=asyncio.BaseProtocol)
 
 # Reason: below the 5 s after which common servers close an idle connection, so that a
 # request is rarely written into one that is being closed.
@@ -69,8 +73,23 @@ class UpstreamPool:
             raise UpstreamError(Reason.OVERLOADED)
         self._dialing[base] += 1
         try:
+            made = await self.dial(
+                base, lambda: Connection(self.loop, self, base), timeout_s
+            )
+            return Link(made, reused=False)
+        finally:
+            self._dialing[base] -= 1
+
+    async def dial(
+        self, base: str, factory: Callable[[], ConnectionT], timeout_s: float
+    ) -> ConnectionT:
+        """Return a new connection to a base URL with a protocol of the caller's.
+
+        timeout_s: To establish it. Raises UpstreamError with the reason.
+        """
+        try:
             async with asyncio.timeout(timeout_s):
-                return Link(await self._dial(base, timeout_s), reused=False)
+                return await self._dial(base, factory, timeout_s)
         except TimeoutError as error:
             raise UpstreamError(Reason.UPSTREAM_TIMEOUT) from error
         except ssl.SSLError as error:
@@ -80,8 +99,6 @@ class UpstreamPool:
                 Reason.OVERLOADED if error.errno in _OURS else Reason.UPSTREAM_REFUSED
             )
             raise UpstreamError(reason) from error
-        finally:
-            self._dialing[base] -= 1
 
     def _take_idle(self, base: str) -> Connection | None:
         idle = self._idle.get(base)
@@ -93,7 +110,9 @@ class UpstreamPool:
             connection.close()
         return None
 
-    async def _dial(self, base: str, timeout_s: float) -> Connection:
+    async def _dial(
+        self, base: str, factory: Callable[[], ConnectionT], timeout_s: float
+    ) -> ConnectionT:
         parts = urlsplit(base)
         host = parts.hostname
         if host is None:
@@ -106,7 +125,7 @@ class UpstreamPool:
         for address in await self._resolve(host, port, timeout_s / 2):
             try:
                 _, connection = await self.loop.create_connection(
-                    lambda: Connection(self.loop, self, base),
+                    factory,
                     address,
                     port,
                     ssl=self._tls if secure else None,

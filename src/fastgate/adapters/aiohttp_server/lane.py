@@ -48,10 +48,22 @@ class LaneFront(Front, Protocol):
         ...
 
 
+class Acceptor(Protocol):
+    """Makes the protocol of each connection; see _ext.http1_front.Acceptor."""
+
+    def __call__(self) -> asyncio.BaseProtocol:
+        """Make the protocol of a new connection."""
+        ...
+
+    def close(self) -> None:
+        """Let go of timers and upstream connections."""
+        ...
+
+
 # Makes what makes the protocol of each connection; see _ext.http1_front.Acceptor.
 MakeAcceptor = Callable[
     [asyncio.AbstractEventLoop, Any, SnapshotCell],
-    Callable[[], asyncio.BaseProtocol],
+    "Acceptor",
 ]
 
 
@@ -100,6 +112,10 @@ class GeneralLane(web_server.Server):
         if not await self._emptied(timeout_s - grace_s):
             for connection in list(self.live):
                 connection.cut(reset=True)
+
+    def close(self) -> None:
+        """Let go of timers and upstream connections, after the drain."""
+        self._acceptor.close()
 
     async def _emptied(self, timeout_s: float) -> bool:
         """Tell whether every connection ended within so many seconds."""
