@@ -40,7 +40,8 @@ lint: install ## Style, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/cython-lint src/fastgate/_ext
+	@# it calls pycodestyle by name
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cython-lint src/fastgate/_ext
 
 pythons: ## Unit tests on every Python from 3.11 to 3.14 that is present
 	./.ci/pythons
