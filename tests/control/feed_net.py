@@ -4,7 +4,14 @@ import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-from tests.feed_fakes import BootClock, FakeBroker, FakeBus, FakeIndex, FakeJournal
+from tests.feed_fakes import (
+    BootClock,
+    FakeBroker,
+    FakeBus,
+    FakeIndex,
+    FakeJournal,
+    until,
+)
 
 from fastgate.control.feed import Feed
 from fastgate.control.feed_settings import FeedSettings
@@ -111,3 +118,10 @@ class Net:
 async def network() -> AsyncGenerator[Net, None]:
     async with contextlib.AsyncExitStack() as stack:
         yield Net(stack)
+
+
+async def world(net: Net) -> tuple:
+    """Start a gateway in each region and wait until all of them are fresh."""
+    nodes = [await net.add(region) for region in ("eu", "us", "ap")]
+    await until(lambda: all(node.fresh() for node in nodes))
+    return tuple(nodes)
