@@ -16,7 +16,7 @@ async def test_gateway_waits_for_its_bus_and_outlives_it(tmp_path):
     token = tokens.token(region="eu")
     async with world("eu") as here:
         document = here.document(tmp_path)
-        document["revocation"] ["bus"] = server.url
+        document["revocation"]["bus"] = server.url
         document["routes"][0]["freshness"] = {"max_staleness": "5s"}
         gateway = Gateway(tmp_path / "eu", document)
         seen = []
