@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from fastgate.errors import StartError
 from fastgate_bench.histogram import decoded, statistics
+from fastgate_bench.machine import core_share, core_ticks
 from fastgate_bench.plan import Outcome, Plan
 
 __all__ = ["Load", "find_wrk", "generate", "maximum_by_wrk"]
@@ -21,8 +22,9 @@ __all__ = ["Load", "find_wrk", "generate", "maximum_by_wrk"]
 MAX_LAG_MS: Final = 1.0
 # Reason: past this share of its core the generator cannot hold a rate.
 MAX_CPU_SHARE: Final = 0.9
-# Reason: less than what was asked for is another load than the one that is named.
-MIN_SENT_SHARE: Final = 0.99
+# Reason: a full core keeps generator and upstream waiting for each other.
+MAX_CORE_SHARE: Final = 0.95
+FULL_CORE: Final = "the core of load and upstream was {:.0%} busy"
 _US_PER_MS: Final = 1000.0
 
 
@@ -51,6 +53,8 @@ class Load:
         share = self.outcome.cpu_share
         if share > MAX_CPU_SHARE:
             return f"the load generator used {share:.0%} of its core"
+        if self.outcome.core_share > MAX_CORE_SHARE:
+            return FULL_CORE.format(self.outcome.core_share)
         lag = self.lag_ms()["p99"] if self.plan.rate else 0.0
         if lag > MAX_LAG_MS:
             return f"the load generator was late itself: p99 {lag:.2f} ms"
@@ -120,8 +124,8 @@ def find_wrk() -> str | None:
     return shutil.which("wrk")
 
 
-async def maximum_by_wrk(wrk: str, plan: Plan, token: str = "") -> float:
-    """Return the answers a second of a closed loop of wrk.
+async def maximum_by_wrk(wrk: str, plan: Plan, token: str = "") -> tuple[float, str]:
+    """Return the answers a second of a closed loop of wrk, and why they do not count.
 
     token: Bearer token of each request; wrk sends one and the same.
     Raises StartError: wrk failed, or had answers that were no success.
@@ -136,6 +140,7 @@ async def maximum_by_wrk(wrk: str, plan: Plan, token: str = "") -> float:
     taskset = shutil.which("taskset")
     if plan.cpu >= 0 and taskset is not None:
         command = [taskset, "-c", str(plan.cpu), *command]
+    ticks = core_ticks(plan.cpu)
     process = await asyncio.create_subprocess_exec(
         *(*command, f"{scheme}://{plan.host}:{plan.port}{plan.target}"),
         stdout=subprocess.PIPE,
@@ -150,9 +155,10 @@ async def maximum_by_wrk(wrk: str, plan: Plan, token: str = "") -> float:
         if process.returncode is None:
             process.kill()
             await process.wait()
+    share = core_share(ticks, core_ticks(plan.cpu))
     lines = out.decode("utf-8", "replace").splitlines()
     bad = [line for line in lines if "Non-2xx" in line or "Socket errors" in line]
     rates = [line.split()[1] for line in lines if line.startswith("Requests/sec")]
     if bad or not rates:
         raise StartError(f"wrk: {(bad or lines or ['no word'])[-1].strip()}")
-    return float(rates[0])
+    return float(rates[0]), FULL_CORE.format(share) if share > MAX_CORE_SHARE else ""

@@ -25,6 +25,7 @@ import uvloop
 
 from fastgate_bench.connection import Connection
 from fastgate_bench.histogram import encoded
+from fastgate_bench.machine import core_share, core_ticks
 from fastgate_bench.pacer import Pacer
 from fastgate_bench.plan import Outcome, Plan
 
@@ -65,10 +66,12 @@ class Load:
         gc.collect()
         gc.disable()
         used_ns = time.process_time_ns()
+        ticks = core_ticks(self._plan.cpu)
         try:
             await self._send_all()
         finally:
             used_ns = time.process_time_ns() - used_ns
+            share = core_share(ticks, core_ticks(self._plan.cpu))
             gc.enable()
             self._ending = True
             for connection in list(self._open):
@@ -76,7 +79,7 @@ class Load:
             for task in list(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        return self._outcome(used_ns)
+        return self._outcome(used_ns, share)
 
     # -- schedule ----------------------------------------------------------------------
 
@@ -220,7 +223,7 @@ class Load:
 
     # -- the end -----------------------------------------------------------------------
 
-    def _outcome(self, used_ns: int) -> Outcome:
+    def _outcome(self, used_ns: int, core_busy: float) -> Outcome:
         now = time.monotonic_ns()
         lost = 0
         for connection in self._open:
@@ -247,6 +250,7 @@ class Load:
             lag=encoded(self._lag_us),
             waited=self._waited,
             cpu_share=used_ns / max(1, now - self._start_ns),
+            core_share=core_busy,
             seconds=elapsed_ns / _SECOND_NS,
             opened=self._opened,
         )

@@ -2,7 +2,7 @@
 
 Owns:      the conditions of every report, the choice of cores, CPU and memory counts.
 Called by: suite and every bench.
-Source:    proc(5): /proc/PID/stat fields 4 and 14 to 17, /proc/PID/smaps_rollup.
+Source:    proc(5): /proc/stat, /proc/PID/stat fields 4 and 14 to 17, smaps_rollup.
 """
 
 import contextlib
@@ -22,6 +22,8 @@ __all__ = [
     "choose_pins",
     "commit",
     "conditions",
+    "core_share",
+    "core_ticks",
     "cpu_seconds",
     "holder",
     "memory_bytes",
@@ -111,6 +113,26 @@ def cpu_seconds(root: int) -> float:
             if pid == root:
                 ticks += int(fields[13]) + int(fields[14])
     return ticks / _TICKS
+
+
+def core_ticks(core: int) -> tuple[int, int]:
+    """Return the ticks that a core has been busy, and all ticks; (0, 0) for core -1.
+
+    Time that a hypervisor took counts as busy: nobody here could use it.
+    """
+    for line in (_PROC / "stat").read_text("ascii").splitlines():
+        name, *fields = line.split()
+        if core >= 0 and name == f"cpu{core}":
+            # user nice system idle iowait irq softirq steal; guests are in user.
+            ticks = [int(field) for field in fields[:8]]
+            return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+    return 0, 0
+
+
+def core_share(before: tuple[int, int], after: tuple[int, int]) -> float:
+    """Return how busy a core was between two counts, 0 to 1."""
+    whole = after[1] - before[1]
+    return (after[0] - before[0]) / whole if whole else 0.0
 
 
 def memory_bytes(root: int) -> int:

@@ -108,6 +108,7 @@ class Outcome(_Document):
     lag: Likewise, from the intended time until the generator noticed.
     waited: Due requests that found every connection taken.
     cpu_share: Of a core, that the generator used.
+    core_share: How busy its core was in all, where it had one; else 0.
     seconds: From the first intended time to the last answer.
     opened: Connections.
     """
@@ -124,6 +125,7 @@ class Outcome(_Document):
     lag: str
     waited: int
     cpu_share: float
+    core_share: float
     seconds: float
     opened: int
 

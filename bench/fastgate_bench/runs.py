@@ -90,16 +90,32 @@ async def in_turn(
             yield name, load, used * _US_PER_S / max(1, load.outcome.answers)
 
 
-async def find_maximum(plan: Plan, token: str) -> tuple[float, str, str]:
-    """Return the answers a second of a closed loop, by what, and why it does not count.
+@dataclass(frozen=True, slots=True)
+class Maximum:
+    """The most answers a second.
+
+    rate: By the best client there is. by: Which one. why: Why that is no figure.
+    own: By the generator of the suite, which is what latencies are measured with.
+    """
+
+    rate: float
+    by: str
+    why: str
+    own: float
+
+
+async def find_maximum(plan: Plan, token: str) -> Maximum:
+    """Find the maximum with closed loops.
 
     wrk where it is installed, since it needs less of its core than we do.
     """
-    wrk = find_wrk()
-    if wrk is not None and plan.method == "GET" and not plan.churn:
-        return await maximum_by_wrk(wrk, plan, token), "wrk", ""
     load = await generate(plan)
-    return load.achieved, "closed loop of the suite", load.fault() or load.bottleneck()
+    why = load.fault() or load.bottleneck()
+    wrk = find_wrk()
+    if wrk is None or plan.method != "GET" or plan.churn or load.fault():
+        return Maximum(load.achieved, "closed loop of the suite", why, load.achieved)
+    rate, why = await maximum_by_wrk(wrk, plan, token)
+    return Maximum(rate, "wrk", why, min(rate, load.achieved))
 
 
 def rate_stage(name: str, rates: Sequence[float], why: str, note: str) -> Stage:
