@@ -9,6 +9,7 @@ from fastgate.control.origin import Plan
 from fastgate.domain.digest import PublisherState
 from fastgate.domain.event import Batch, encode_batch
 from fastgate.domain.frame import FaultKind
+from fastgate.domain.stream import Stored
 
 
 @pytest.mark.parametrize(
@@ -230,3 +231,38 @@ def test_stepped_origin_clock_changes_no_proof():
     for wall in (WALL, WALL - 5, WALL + 5, WALL + 3_599, WALL - 3_000, WALL + 4_000):
         origin.live(origin.mark(wall=wall))
         assert origin.proofs[-1] == origin.now
+
+
+def test_unenforced_message_is_not_reported_as_applied():
+    """A receipt must not count a node whose index had no room for the event."""
+    origin = Origin(room=1)
+    origin.live(origin.say(1))
+    assert origin.tracker.applied == origin.tracker.position == 1
+    origin.live(origin.say(2), origin.say(3))
+    assert (origin.tracker.applied, origin.tracker.position) == (1, 3)
+    origin.live(origin.mark())
+    origin.room = 10
+    origin.now += 2 * SECOND
+    origin.catch_up()
+    assert origin.tracker.applied == origin.tracker.position == 4
+
+
+def test_unreadable_message_is_not_reported_as_applied_until_a_marker_rules_it_out():
+    """Somebody may be named in it."""
+    origin = Origin()
+    origin.live(origin.say(1), origin.write(b"{}"))
+    assert origin.tracker.applied == 1
+    origin.live(origin.mark())
+    assert origin.tracker.applied == origin.tracker.position == 3
+
+
+def test_live_message_from_nowhere_is_no_gap_for_ever():
+    """A position that no stream reaches must not keep the bus busy with questions."""
+    origin = Origin()
+    origin.live(origin.say(1), Stored("eu", 2**60, ONE, b"{}"))
+    origin.now += SECOND
+    assert origin.tracker.wants_state(origin.now)
+    origin.catch_up()
+    origin.live(origin.mark())
+    assert not origin.tracker.wants_state(origin.now + SECOND)
+    assert origin.tracker.gaps == 1

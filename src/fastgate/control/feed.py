@@ -354,7 +354,7 @@ class Feed:
                 self._nonce = secrets.token_hex(8)
                 self._nonces.sent(self._nonce, now_ns)
                 self._reported_ns = now_ns
-            positions = {o: t.position for o, t in self.trackers.items()}
+            positions = {o: t.applied for o, t in self.trackers.items()}
             report = Report(self.region, self.node, self._nonce, positions)
             with contextlib.suppress(ControlError):  # the next one is a second away
                 await self.bus.report(encode_report(report))

@@ -111,6 +111,8 @@ class OriginTracker:
         self._reread_wait_ns = _REREAD_FIRST_NS
         self._acked: deque[tuple[int, Batch]] = deque()
         self._own_read: deque[int] = deque(maxlen=_MAX_OWN)
+        # Position of the first message since the last proof that is not enforced.
+        self._flaw = 0
 
     # What arrives.
 
@@ -196,6 +198,11 @@ class OriginTracker:
                 self.gaps += 1
             self._incarnation = state.incarnation
             self._forget()
+        for position in [p for p in self._held if p > state.last + _MAX_HELD]:
+            # Of no stream that there is: kept, it would look like a gap for ever.
+            self._drop(position)
+        if not self._held:
+            self._gap_ns = 0
         if state.last <= self.position and self.caught_up and not self._gap_ns:
             return None
         self._reading = True
@@ -210,7 +217,7 @@ class OriginTracker:
         self._held.clear()
         self._held_bytes = 0
         self._gap_ns = 0
-        self._reread_ns = 0
+        self._reread_ns = self._flaw = 0
         self._full = False
         self._acked.clear()
         self._own_read.clear()
@@ -221,6 +228,11 @@ class OriginTracker:
         return lost
 
     # What is known.
+
+    @property
+    def applied(self) -> int:
+        """Position up to which everything read is enforced, for receipts."""
+        return self._flaw - 1 if self._flaw else self.position
 
     def marks(self, wall_s: int) -> dict[str, Mark]:
         """Return every publisher's mark, for a marker written at `wall_s`."""
@@ -274,6 +286,7 @@ class OriginTracker:
             self._read(stored, now_ns)
         except FrameError as fault:
             self.faults[fault.kind] += 1
+            self._flaw = self._flaw or stored.position
             self._note_unread(stored.publisher)
         self._settle_own()
 
@@ -286,6 +299,7 @@ class OriginTracker:
                 raise FrameError(FaultKind.FOREIGN, "publisher")
             if not self._apply(batch, stored.position):
                 self._full = True
+                self._flaw = self._flaw or stored.position
             self._count(batch)
             if batch.publisher.partition(".")[0] == self._node:
                 self._own_read.append(stored.position)
@@ -354,7 +368,7 @@ class OriginTracker:
             return
         for name, mark in marker.marks.items():
             self._publisher(name).confirm(mark.last)
-        self._reread_ns = 0
+        self._reread_ns = self._flaw = 0
         self._reread_wait_ns = _REREAD_FIRST_NS
         if written_ns is not None and written_ns > self.evidence_ns:
             self.evidence_ns = written_ns
