@@ -335,6 +335,7 @@ cdef class Downstream(Relayed):
         return True
 
     cdef int attach(self, Upstream up) except -1:
+        # The caller sees to it that a request with a body is sent, and its timer begun.
         self.up = up
         up.lend(self, self.head_only)
         if self.writing_paused:
@@ -455,6 +456,7 @@ cdef class Downstream(Relayed):
             self.attach(up)
         if self.held:
             self.pump_held()
+        self.flush_request()
 
     cdef int dial_next(self, fault) except -1:
         """Try another address of the region, or say what was wrong with the last one."""
@@ -535,9 +537,14 @@ cdef class Downstream(Relayed):
 
     cdef Py_ssize_t pump(self, const uint8_t* p, Py_ssize_t size) except -1:
         cdef Py_ssize_t used = Relayed.pump(self, p, size)
+        self.flush_request()
+        return used
+
+    cdef int flush_request(self) except -1:
+        # No byte of the body is here yet: the head goes alone.
         if self.state == STATE_PLAIN and self.up is not None and self.request is not None:
             self.send_request(None)
-        return used
+        return 0
 
     cdef int stop_body(self, str reason) except -1:
         """Refuse because of the body; the upstream sees no end of the request."""

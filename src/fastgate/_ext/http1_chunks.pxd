@@ -11,7 +11,7 @@ nothing of them goes on (RFC 9112 sections 7.1.1 and 7.1.2).
 from libc.stdint cimport int64_t, uint8_t
 
 from fastgate._ext.http1_bytes cimport FG_FIELD, FG_TCHAR, fg_class
-from fastgate._ext.http1_scan cimport KIND_COOKIE, KIND_OTHER, KIND_TRACE, kind_of
+from fastgate._ext.http1_scan cimport KIND_OTHER, KIND_RARE, KIND_TRACE, kind_of
 
 cdef enum:
     # Reasons: THREATS section 4; 15 digits are more than any disk and no overflow.
@@ -130,7 +130,7 @@ cdef inline bint extension_byte(Chunks* c, uint8_t b) noexcept nogil:
 cdef inline bint is_trailer(const Chunks* c) noexcept nogil:
     # RFC 9110 section 6.5.1: nothing that frames, routes or authenticates comes this late.
     cdef int kind = kind_of(c.name, c.name_size)
-    return kind == KIND_OTHER or kind == KIND_TRACE or kind == KIND_COOKIE
+    return kind == KIND_OTHER or kind == KIND_TRACE or kind == KIND_RARE
 
 
 cdef inline bint trailer_byte(Chunks* c, uint8_t b) noexcept nogil:

@@ -45,12 +45,14 @@ cdef enum:                      # kinds of header fields
     KIND_TYPE = 7
     KIND_DPOP = 8
     KIND_TRACE = 9
-    KIND_ODD = 10               # expect, upgrade, te: the general lane's
+    KIND_AGENT = 10
+    KIND_RARE = 11              # where two of a kind are ambiguous, and one is rare
+    KIND_ODD = 12               # expect, upgrade, te: the general lane's
 
 cdef enum:
     # Reason: a request line and 255 fields are more than any configured count needs.
     MAX_FIELDS = 256
-    KINDS = 11
+    KINDS = 13
     MAX_METHOD = 32
 
 ctypedef struct Limits:
@@ -195,25 +197,36 @@ cdef inline bint plain_target(const uint8_t* p, Py_ssize_t size,
 
 cdef inline int kind_of(const uint8_t* p, Py_ssize_t size) noexcept nogil:
     if size == 4:
+        if same(p, 4, b"etag", 4):
+            return KIND_RARE
         return KIND_HOST if same(p, 4, b"host", 4) else (
             KIND_DPOP if same(p, 4, b"dpop", 4) else KIND_OTHER)
     if size == 2:
         return KIND_ODD if same(p, 2, b"te", 2) else KIND_OTHER
+    if size == 10:
+        return KIND_CONNECTION if same(p, 10, b"connection", 10) else (
+            KIND_AGENT if same(p, 10, b"user-agent", 10) else KIND_OTHER)
     if size == 6:
+        if same(p, 6, b"server", 6):
+            return KIND_RARE
         return KIND_COOKIE if same(p, 6, b"cookie", 6) else (
             KIND_ODD if same(p, 6, b"expect", 6) else KIND_OTHER)
     if size == 7:
         return KIND_ODD if same(p, 7, b"upgrade", 7) else KIND_OTHER
-    if size == 10:
-        return KIND_CONNECTION if same(p, 10, b"connection", 10) else KIND_OTHER
     if size == 11:
         return KIND_TRACE if same(p, 11, b"traceparent", 11) else KIND_OTHER
     if size == 12:
+        if same(p, 12, b"max-forwards", 12):
+            return KIND_RARE
         return KIND_TYPE if same(p, 12, b"content-type", 12) else KIND_OTHER
     if size == 13:
+        if same(p, 13, b"content-range", 13):
+            return KIND_RARE
         return KIND_AUTHORIZATION if same(p, 13, b"authorization", 13) else KIND_OTHER
     if size == 14:
         return KIND_LENGTH if same(p, 14, b"content-length", 14) else KIND_OTHER
+    if size == 16:
+        return KIND_RARE if same(p, 16, b"content-location", 16) else KIND_OTHER
     if size == 17:
         return KIND_CODING if same(p, 17, b"transfer-encoding", 17) else KIND_OTHER
     return KIND_OTHER
@@ -298,8 +311,12 @@ cdef inline int read_framing(const uint8_t* p, Head* head) noexcept nogil:
 
 cdef inline void settle_lane(const uint8_t* p, Head* head) noexcept nogil:
     cdef const Field* field
-    if head.minor == 0 or head.seen[KIND_ODD] or head.seen[KIND_CONNECTION] > 1 or (
-            head.seen[KIND_COOKIE] > 1 or head.seen[KIND_TRACE] > 1):
+    cdef int kind
+    # Of these, two are ambiguous to some reader, or would have to be joined.
+    for kind in range(KIND_CONNECTION, KIND_ODD):
+        if head.seen[kind] > 1:
+            head.plain = False
+    if head.minor == 0 or head.seen[KIND_ODD]:
         head.plain = False
     if head.seen[KIND_CONNECTION]:
         field = &head.fields[head.last[KIND_CONNECTION]]
