@@ -24,24 +24,27 @@ async def standing(
     index: FakeIndex | None = None,
     origins=("eu", "us"),
     settings=SETTINGS,
+    held=(),
 ):
+    journal = journal or FakeJournal("gw")
     feed = Feed(
         region=origins[0],
         node="gw",
         origins=origins,
         standalone=True,
-        journal=journal or FakeJournal("gw"),
+        journal=journal,
         bus=FakeBus(FakeBroker(), origins[0]),
         writer=index or FakeIndex(),
         clock=BootClock(),
         settings=settings,
         alarms=lambda *_: None,
+        held_keys=lambda: held,
     )
     await feed.start()
     try:
         yield feed
     finally:
-        feed._journal.failing = False
+        journal.failing = False
         await feed.stop()
 
 
@@ -140,3 +143,25 @@ async def test_alarms_are_raised_while_the_disk_hangs(monkeypatch):
 
         monkeypatch.setattr(journal, "prune", hang)
         await until(lambda: told(feed, "revocation_stale"))
+
+
+async def test_revoked_key_stays_revoked_while_its_issuer_publishes_it():
+    """Renewed before the entry ends, until no token of the key can be alive."""
+    journal, index, held = FakeJournal("gw"), FakeIndex(), [(ISSUER, "k-1")]
+    async with standing(journal=journal) as feed:
+        await feed.enter(entry("k-1", Kind.KID))
+        await feed.enter(entry("k-2", Kind.KID))
+        await feed.enter(entry("k-1", Kind.JTI))
+    soon = int(feed.clock.wall_s()) + 60
+    for row, kept in enumerate(journal.rows):
+        ending = replace(kept.event, expires=soon)
+        # As after twelve hours: a new start would lengthen what it gave too little.
+        journal.rows[row] = replace(kept, event=replace(ending, at=ending.at - 50_000))
+    async with standing(journal=journal, index=index, held=held) as feed:
+        key = hashed("k-1", Kind.KID)
+        await until(lambda: index.entries.get(key, (0, 0))[1] == soon + 43_200)
+        assert len(journal.rows) == 4
+        pruned = feed.publisher.pruned_ns
+        await until(lambda: feed.publisher.pruned_ns > pruned)
+        assert len(journal.rows) == 4
+        assert index.entries[hashed("k-2", Kind.KID)][1] == soon

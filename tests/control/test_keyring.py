@@ -296,3 +296,9 @@ async def test_pause_returns_when_woken_and_when_time_is_up():
     await pause(wake, 0.0)
     wake.set()
     await asyncio.wait_for(pause(wake, 3600.0), 5)
+
+
+async def test_keys_in_use_are_named_with_their_issuer():
+    """An entry against one of them is renewed for as long as it is listed."""
+    async with Node(say=key_set(A)) as node:
+        assert node.keyring.named() == [(LOGIN.issuer, A["kid"])]

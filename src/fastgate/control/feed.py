@@ -10,15 +10,16 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-from fastgate.control import feed_status, journal_walk
+from fastgate.control import feed_status
 from fastgate.control.entries import Entries, Receipt
 from fastgate.control.feed_settings import FeedSettings
 from fastgate.control.handover import Handover
 from fastgate.control.housekeeping import FULL_AT, Housekeeping
 from fastgate.control.journal import Publisher
+from fastgate.control.kid_renewal import KidRenewal
 from fastgate.control.markers import MARKER_TTL_S, MarkerWriter
 from fastgate.control.origin import OriginTracker
 from fastgate.control.origin_reader import OriginReader
@@ -30,6 +31,7 @@ from fastgate.domain.event import Batch, Event
 from fastgate.domain.frame import NAME, FrameError
 from fastgate.domain.freshness import NonceLog
 from fastgate.domain.marker import Report, decode_report, encode_report
+from fastgate.domain.revocation import Kind
 from fastgate.domain.stream import Stored
 from fastgate.errors import ConfigError, ControlError
 from fastgate.ports import Bus, Clock, Journal, RevocationWriter
@@ -51,6 +53,7 @@ class Feed:
     origins: Regions that publish; the index in it is the index on the board.
     standalone: The node stands in as origin for every region (bus `local`).
     alarms: Called with name, dependency and whether it is on, at every change.
+    held_keys: Returns issuer (`iss`) and kid of every key in use.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Feed:
         clock: Clock,
         settings: FeedSettings,
         alarms: Callable[[str, str, bool], None],
+        held_keys: Callable[[], Iterable[tuple[str, str]]] = tuple,
     ) -> None:
         for name in (region, node, *origins):
             if not NAME.fullmatch(name):
@@ -90,12 +94,12 @@ class Feed:
         self.proven_ns = 0
         self.alarms_on: set[tuple[str, str]] = set()
         self._alarms = alarms
-        self._journal = journal
-        self._steady = SteadyWall(clock)
+        self.steady = SteadyWall(clock)
         self._writer = writer
         self._known_keys = settings.known_keys
-        self._lengthen = asyncio.Event()
-        self._lengthen.set()
+        # Whose events this node publishes as their origin.
+        self.speaks_for = {region, *(origins if standalone else ())}
+        self.kids = KidRenewal(settings.hash_key, held_keys)
         self._nonces = NonceLog()
         self._nonce = secrets.token_hex(8)
         self._reported_ns = -(10**18)
@@ -177,7 +181,7 @@ class Feed:
         self._supervise("publish", self.publisher.run)
         self._supervise("watch", self._house.watch)
         self._supervise("house", self._house.keep)
-        self._supervise("lengthen", self._keep_long)
+        self._supervise("lengthen", self._house.lengthen)
         if self.standalone:
             self.publisher.verified()
         else:
@@ -196,7 +200,7 @@ class Feed:
         self.settings = settings
         self._entries.settings = settings
         self._markers.max_token_lifetime_s = settings.lifetimes.max_token_s
-        self._lengthen.set()
+        self._house.lengthen_soon()
 
     async def stop(self) -> None:
         """Stop every task and close the journal; pending events stay in it."""
@@ -281,11 +285,13 @@ class Feed:
             return True
         if event.key_id not in self._known_keys:
             # Made with a hash key that is gone: no token's hash is equal to it.
-            lost = event.expires > self._steady.wall_s()
+            lost = event.expires > self.steady.wall_s()
             self.incomplete = self.incomplete or lost
             if lost:
                 self.alarm("hash_key", "journal", True)
             return not lost
+        if event.kind is Kind.KID and event.origin in self.speaks_for:
+            self.kids.note(event)
         done = self._writer.insert(event.key, event.cutoff, event.expires)
         if done in {_INSERTED, _INDEX_FULL}:
             self.alarm("index_full", "index", done == _INDEX_FULL)
@@ -378,21 +384,3 @@ class Feed:
                 )
             except ControlError as error:
                 _log.info("the marker was not taken: %s", error)
-
-    async def _keep_long(self) -> None:
-        while True:
-            await self._lengthen.wait()
-            self._lengthen.clear()
-            try:
-                await journal_walk.lengthen(
-                    self._journal,
-                    self.insert,
-                    self.publisher.enter,
-                    self.settings.lifetimes,
-                    origins={self.region, *(self.origins if self.standalone else ())},
-                    wall_s=self._steady.wall_s(),
-                )
-            except ControlError as error:
-                _log.warning("entries are not lengthened yet: %s", error)
-                self._lengthen.set()
-                await asyncio.sleep(self.settings.tick_s)

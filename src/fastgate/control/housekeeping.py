@@ -1,13 +1,14 @@
 """Housekeeping: what the feed does every second or ten, besides publishing and reading.
 
 Owns:      the pace; with the bus `local`, the proof that the own view is whole.
-Called by: control.feed, which runs `watch` and `keep` as two tasks: a disk that hangs
-           must not keep alarms from being raised.
+Called by: control.feed, which runs `watch`, `keep` and `lengthen` as a task each: a disk
+           that hangs must not keep alarms from being raised.
 Source:    REVOCATION.md sections 4 (own events that the stream lost) and 5 (fill).
 """
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FULL_AT", "Housekeeping"]
 
+_log = logging.getLogger(__name__)
+
 # Reason: REVOCATION.md section 5: ordinary events stop at 90 % of the stream.
 FULL_AT = 0.9
 _HOUSE_NS = 10_000_000_000
@@ -28,7 +31,7 @@ _WELL_NS = 60_000_000_000
 
 
 class Housekeeping:
-    """The two tasks.
+    """The three tasks.
 
     prove: With `local`: told CLOCK_BOOTTIME ns up to which everything is enforced.
     """
@@ -41,6 +44,33 @@ class Housekeeping:
         self._prove = prove
         self._kept_ns = self._filled_ns = -(10**18)
         self._failed_ns: dict[str, int] = {}
+        # At the start: the configuration may be another one than the journal's.
+        self._lengthen = asyncio.Event()
+        self._lengthen.set()
+
+    def lengthen_soon(self) -> None:
+        """Follow longer lives of tokens and sessions."""
+        self._lengthen.set()
+
+    async def lengthen(self) -> None:
+        """Enter again what would end too early, whenever that may have changed."""
+        feed = self._feed
+        while True:
+            await self._lengthen.wait()
+            self._lengthen.clear()
+            try:
+                await journal_walk.lengthen(
+                    self._journal,
+                    feed.insert,
+                    feed.publisher.enter,
+                    feed.settings.lifetimes,
+                    origins=feed.speaks_for,
+                    wall_s=feed.steady.wall_s(),
+                )
+            except ControlError as error:
+                _log.warning("entries are not lengthened yet: %s", error)
+                self._lengthen.set()
+                await asyncio.sleep(feed.settings.tick_s)
 
     def failed(self, task: str) -> None:
         """Note that a task of the feed failed and begins again."""
@@ -79,6 +109,9 @@ class Housekeeping:
             await feed.publisher.prune()
             if feed.incomplete:
                 await self._refill()
+            wall_s, lives = feed.steady.wall_s(), feed.settings.lifetimes
+            for event in feed.kids.due(wall_s, lives):
+                await feed.publisher.enter(event)
         except ControlError:
             feed.alarm("journal", "journal", True)
             return

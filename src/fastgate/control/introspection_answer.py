@@ -36,8 +36,9 @@ __all__ = [
 MOST_ACTIVE_S = 60.0
 INACTIVE_S = 10.0
 # Reason: a token that names no jti, sid or sub cannot be found in the revocation index,
-# so its answer ages like a revocation state does.
-UNIDENTIFIED_S = 10.0
+# so its answer ages like a revocation state does: not longer than the shortest
+# `max_staleness` that a route may have.
+UNIDENTIFIED_S = 5.0
 _MOST_RETRY_S = 3600
 _MAX_DIGITS = 10
 _JWT_PARTS = 3

@@ -191,6 +191,15 @@ class Keyring:
             for entry in self._entries.values()
         ]
 
+    def named(self) -> list[tuple[str, str]]:
+        """Return issuer (`iss`) and kid of every key that is held and has a kid."""
+        return [
+            (entry.policy.source.issuer, key.jwk.kid)
+            for entry in self._entries.values()
+            for key in entry.policy.held
+            if key.jwk.kid is not None
+        ]
+
     def ready(self) -> bool:
         """Tell whether every issuer has keys, fetched or saved."""
         return all(entry.policy.held for entry in self._entries.values())

@@ -135,7 +135,7 @@ def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
         alarms=alarms.set,
     )
     # Not what the supervisor began with: a reload may have come since.
-    feed = _build_feed(follower.config, clock, writer, alarms)
+    feed = _build_feed(follower.config, clock, writer, alarms, keyring)
     reader = revocation_reader(views, None)
     explain_gate = Gate(decisions.DecisionCache(_EXPLAIN_FACTS), reader)
     introspection = Introspections(fetcher=fetcher, clock=clock, alarms=alarms.set)
@@ -192,6 +192,7 @@ def _build_feed(
     clock: SystemClock,
     writer: revocations.RevocationWriter,
     alarms: Alarms,
+    keyring: Keyring,
 ) -> Feed:
     rules = config.revocation
     journal = LocalJournal(
@@ -214,6 +215,7 @@ def _build_feed(
         clock=clock,
         settings=settings,
         alarms=alarms.set,
+        held_keys=keyring.named,
     )
 
 
