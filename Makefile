@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 BENCH := $(PYTEST) -o python_files='bench_*.py' -o python_functions='bench_*' -p no:xdist
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint pythons sanitize kill-test conformance bench dist docs clean
+.PHONY: help install demo test lint pythons sanitize fuzz kill-test conformance bench dist docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,6 +53,17 @@ sanitize: install ## Compiled modules under AddressSanitizer and UBSan
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1 \
 	PYTHONPATH=build/sanitize PYTHONMALLOC=malloc \
 	$(PYTEST) -q tests/ext tests/twins
+
+build/fuzz/.built: $(VENV)/.installed
+	$(BIN)/pip show --quiet atheris || $(BIN)/pip install --quiet ".[fuzz]"
+	rm -rf build/fuzz
+	CC=clang LDSHARED="clang -shared" FASTGATE_BUILD=fuzz \
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --target build/fuzz .
+	@touch $@
+
+FUZZ_SECONDS ?= 60
+fuzz: build/fuzz/.built ## Fuzz each reader of foreign bytes (FUZZ_SECONDS each); needs clang
+	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) --jobs "$$(nproc)"
 
 KILLS ?= 10000
 SYSTEM_KILLS ?= 200

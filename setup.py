@@ -1,6 +1,6 @@
 """Compile the rooms that must be compiled; everything else is in pyproject.toml.
 
-FASTGATE_BUILD chooses one of the four named builds below; wheels use `release`.
+FASTGATE_BUILD chooses one of the five named builds below; wheels use `release`.
 """
 
 import os
@@ -19,6 +19,15 @@ BUILDS: dict[str, tuple[list[str], list[str], dict[str, bool]]] = {
     "sanitize": (
         ["-O1", "-g", SANITIZE, "-fno-sanitize-recover=undefined"],
         [SANITIZE],
+        {"boundscheck": True},
+    ),
+    # Clang only (CC=clang); the runtimes come with the fuzzer, see tests/fuzz.
+    "fuzz": (
+        [
+            *("-O1", "-g", SANITIZE, "-fsanitize=fuzzer-no-link"),
+            "-fno-sanitize-recover=undefined",
+        ],
+        [],
         {"boundscheck": True},
     ),
     "trace": (["-O0", "-DCYTHON_TRACE_NOGIL=1"], [], {"linetrace": True}),
@@ -57,5 +66,7 @@ setup(
         include_path=["src"],
         build_dir=f"build/cython-{name}",
         compiler_directives={"language_level": "3", **directives},
-    )
+    ),
+    # Objects of one build are up to date by their times, so another would take them.
+    options={"build": {"build_base": f"build/made-{name}"}},
 )

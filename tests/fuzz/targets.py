@@ -1,0 +1,75 @@
+"""Targets: what is fuzzed, from which seeds, and with which words.
+
+Owns:      the list. Called by: tests.fuzz.run, tests.fuzz.child and the test beside.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from tests.fuzz import answers, documents, requests, seeds
+
+_HTTP = (
+    *(b"\\x0d\\x0a", b"\\x0d\\x0a\\x0d\\x0a", b"Content-Length: ", b" HTTP/1.1"),
+    *(b"Transfer-Encoding: chunked", b"Host: a", b"Connection: ", b"Expect: "),
+    *(
+        b"Upgrade: websocket",
+        b"HTTP/1.1 200 ",
+        b"0\\x0d\\x0a\\x0d\\x0a",
+        b"%00",
+        b";a=",
+    ),
+)
+_JSON = (
+    *(b'\\"exp\\":', b'\\"aud\\":[', b'\\"kid\\":\\"', b"\\\\ud83d", b"\\\\u0000"),
+    *(
+        b"null",
+        b"true",
+        b"1e400",
+        b"9007199254740992",
+        b"{}",
+        b"[]",
+        b"\\xed\\xa0\\x80",
+    ),
+    *(b'\\"active\\":true', b'\\"crit\\":', b'\\"region\\":', b'\\"scope\\":\\"'),
+)
+_YAML = (
+    b"${REGION}",
+    b"${file:/nowhere}",
+    b"&a ",
+    b"*a",
+    b"<<: ",
+    b"!!int ",
+    b"- ",
+    b"10s",
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing to fuzz.
+
+    check: Raises for an input that shows a fault; every exception counts.
+    seeds: Inputs to start from. max_bytes: Longest input. words: For the mutator, in
+        libFuzzer's dictionary spelling.
+    """
+
+    check: Callable[[bytes], None]
+    seeds: Callable[[], Iterator[bytes]]
+    max_bytes: int = 4096
+    words: Iterable[bytes] = _JSON
+
+
+TARGETS = {
+    "requests": Target(requests.check_requests, seeds.requests, words=_HTTP),
+    "chunked": Target(requests.check_chunked, seeds.chunked, 2048, _HTTP),
+    "answers": Target(answers.check_answer, seeds.answers, words=_HTTP),
+    "tokens": Target(documents.check_token, seeds.tokens),
+    "token_parts": Target(documents.check_token_parts, seeds.token_parts),
+    "json": Target(documents.check_json, seeds.documents),
+    "frames": Target(documents.check_frame, seeds.frames),
+    "keys": Target(documents.check_keys_document, seeds.key_sets),
+    "introspection": Target(documents.check_introspection, seeds.introspections),
+    "configuration": Target(
+        documents.check_configuration, seeds.configurations, words=_YAML
+    ),
+}
