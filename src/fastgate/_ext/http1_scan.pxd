@@ -282,7 +282,7 @@ cdef inline bint plain_host(const uint8_t* p, Py_ssize_t size) noexcept nogil:
 
 cdef inline int read_framing(const uint8_t* p, Head* head) noexcept nogil:
     """Settle body, Host and what both lanes must agree on; returns a Fault."""
-    cdef const Field* field
+    cdef const Field* field = &head.fields[0]
     if head.seen[KIND_AUTHORIZATION] > 1 or head.seen[KIND_DPOP] > 1:
         return FAULT_CREDENTIALS
     if head.seen[KIND_HOST] > 1 or head.seen[KIND_LENGTH] > 1 or head.seen[KIND_CODING] > 1:
@@ -309,6 +309,13 @@ cdef inline int read_framing(const uint8_t* p, Head* head) noexcept nogil:
     return FAULT_NONE
 
 
+cdef inline bint plain_method(const uint8_t* p, Py_ssize_t size) noexcept nogil:
+    # Others are legal; aiohttp's parser knows which of them exist.
+    return (same(p, size, b"get", 3) or same(p, size, b"post", 4) or same(p, size, b"put", 3)
+            or same(p, size, b"head", 4) or same(p, size, b"patch", 5)
+            or same(p, size, b"delete", 6) or same(p, size, b"options", 7))
+
+
 cdef inline void settle_lane(const uint8_t* p, Head* head) noexcept nogil:
     cdef const Field* field
     cdef int kind
@@ -316,7 +323,7 @@ cdef inline void settle_lane(const uint8_t* p, Head* head) noexcept nogil:
     for kind in range(KIND_CONNECTION, KIND_ODD):
         if head.seen[kind] > 1:
             head.plain = False
-    if head.minor == 0 or head.seen[KIND_ODD]:
+    if head.minor == 0 or head.seen[KIND_ODD] or not plain_method(p, head.method_size):
         head.plain = False
     if head.seen[KIND_CONNECTION]:
         field = &head.fields[head.last[KIND_CONNECTION]]
