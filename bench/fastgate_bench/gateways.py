@@ -68,6 +68,7 @@ class Subject:
     name: Begins the names of its stages.
     command: Writes the configuration; returns the command line.
     program: What must be on PATH; empty: it comes with Python packages.
+    any_file: Paths of a module, of which one must exist; empty: it needs none.
     install: The command that brings it.
     refuses: Which bad tokens it must answer with 401 (names of BAD_TOKENS); a figure
         of a gateway that lets them pass would compare other work.
@@ -79,15 +80,23 @@ class Subject:
     command: Callable[[Place], list[str]]
     program: str = ""
     install: str = ""
+    any_file: tuple[str, ...] = ()
     refuses: tuple[str, ...] = ()
     lacks: str = ""
     workers: int = 1
 
     def absence(self) -> str:
         """Return what is missing and how to install it; empty where it is there."""
-        if not self.program or find_program(self.program):
-            return ""
-        return f"{self.program} is absent: {self.install}"
+        if self.program and not find_program(self.program):
+            return f"{self.program} is absent: {self.install}"
+        if self.any_file and not self.module():
+            return f"a module of {self.program} is absent: {self.install}"
+        return ""
+
+    def module(self) -> str:
+        """Return the path of the module, empty where there is none."""
+        paths = (path for path in self.any_file if pathlib.Path(path).is_file())
+        return next(paths, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +133,8 @@ def version_of(subject: Subject) -> str:
         [program, flag], capture_output=True, text=True, check=False, timeout=10
     )
     lines = (found.stdout or found.stderr).strip().splitlines()
-    return lines[0].strip() if lines else ""
+    # Envoy begins with its own path.
+    return lines[0].rpartition("version:")[2].strip() if lines else ""
 
 
 @contextlib.asynccontextmanager

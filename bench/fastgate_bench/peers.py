@@ -43,6 +43,7 @@ from fastgate_bench.subjects import (
     ENVOY_PLAIN,
     HAPROXY_JWT,
     HAPROXY_PLAIN,
+    NGINX_JWT,
     NGINX_PLAIN,
 )
 from fastgate_bench.timing import Call, measure
@@ -95,6 +96,7 @@ MEASUREMENTS: Final = (
     Measurement("haproxy-jwt", HAPROXY_JWT),
     Measurement("haproxy-jwt-fresh", HAPROXY_JWT, "fresh"),
     Measurement("nginx-plain", NGINX_PLAIN),
+    Measurement("nginx-jwt", NGINX_JWT),
     Measurement("envoy-plain", ENVOY_PLAIN),
     Measurement("envoy-jwt", ENVOY_JWT),
     Measurement("envoy-jwt-cache", ENVOY_CACHE),

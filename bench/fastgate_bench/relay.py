@@ -4,7 +4,8 @@ Owns:      the bench `relay`, also for a URL of any other server.
 Called by: suite.
 
 Load and upstream share one core, the gateway has another. `added` is what the gateway
-adds to a percentile of the direct call at the same rate.
+adds to a percentile of the direct call at the same rate. `away` are tokens of the other
+region, whose upstream is the same here: what is left is what routing away costs.
 """
 
 import dataclasses
@@ -160,32 +161,18 @@ async def _own(
     measured = bench.measured
     async with running(FASTGATE, place, bench.pins) as gateway:
         through = bench.plan(port, tokens)
-        warm = dataclasses.replace(through, rate=200.0, seconds=1.0)
-        await generate(warm)  # every token has been seen, every connection pooled
+        away = dataclasses.replace(
+            through, tokens=issuer.tokens(_SEEN_TOKENS, folder / "away", "us")
+        )
+        for plan in (through, away):  # every token seen, every connection pooled
+            await generate(dataclasses.replace(plan, rate=200.0, seconds=1.0))
         # Before any heavy load, whose freed memory would hide what connections take.
         await _memory(bench, gateway.pid, through)
         bench.tell("maximum", 0.1)
         most = await bench.maximum("maximum", through, issuer.token())
         rate = bench.options.rate or max(1.0, most / 2)
         measured.conditions["rate"] = round(rate)
-        direct = bench.plan(api.port, tokens)
-        plans = {
-            "direct": dataclasses.replace(direct, rate=rate),
-            "public": dataclasses.replace(
-                through, target="/public/1", tokens="", rate=rate
-            ),
-            "seen": dataclasses.replace(through, rate=rate),
-        }
-        plans |= {
-            name + size: dataclasses.replace(
-                plan, target=target, body_bytes=count, method="POST", rate=slow
-            )
-            for name, plan in (("direct", direct), ("seen", through))
-            for size, target, count, slow in (
-                ("-4k", "/orders/4k", 4096, _RATE_4K),
-                ("-1m", "/orders/1m", 1 << 20, _RATE_1M),
-            )
-        }
+        plans = _plans(bench.plan(api.port, tokens), through, away, rate)
         pids = {name: gateway.pid for name in plans if not name.startswith("direct")}
         found = await bench.rounds(plans, pids)
         measured.stages += [one.latency(name) for name, one in found.items()]
@@ -195,6 +182,24 @@ async def _own(
         ]
         _plots(measured, found)
         await bench.sweep("fastgate", through, most)
+
+
+def _plans(direct: Plan, through: Plan, away: Plan, rate: float) -> dict[str, Plan]:
+    """Return what is measured in turn: small answers at the rate, bodies both ways."""
+    public = dataclasses.replace(through, target="/public/1", tokens="")
+    small = {"direct": direct, "public": public, "seen": through, "away": away}
+    plans = {name: dataclasses.replace(one, rate=rate) for name, one in small.items()}
+    bodies = (("4k", 4096, _RATE_4K), ("1m", 1 << 20, _RATE_1M))
+    for name, plan in (("direct", direct), ("seen", through)):
+        for size, count, slow in bodies:
+            plans[f"{name}-{size}"] = dataclasses.replace(
+                plan,
+                target=f"/orders/{size}",
+                body_bytes=count,
+                method="POST",
+                rate=slow,
+            )
+    return plans
 
 
 def _added(measured: Measured, name: str, floor: str) -> Stage:

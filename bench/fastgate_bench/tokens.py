@@ -60,10 +60,10 @@ class Issuer:
         signed = f"{self._header}.{base64url.encode(orjson.dumps(body))}"
         return f"{signed}.{base64url.encode(self._sign(signed.encode()))}"
 
-    def tokens(self, count: int, path: pathlib.Path) -> str:
+    def tokens(self, count: int, path: pathlib.Path, region: str = "eu") -> str:
         """Write new tokens to a file, one a line; returns its name."""
         with path.open("w", encoding="ascii") as out:
-            out.writelines(f"{self.token()}\n" for _ in range(count))
+            out.writelines(f"{self.token(region)}\n" for _ in range(count))
         return str(path)
 
     def jwk(self) -> dict[str, str]:

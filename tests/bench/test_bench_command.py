@@ -150,6 +150,28 @@ async def test_bench_names_what_it_needs_where_the_extra_is_absent(tmp_path):
     assert err.decode() == "fastgate: bench needs hdrh: pip install 'fastgate[bench]'\n"
 
 
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("name", "stages"),
+    [
+        ("relay", {"maximum", "direct", "seen", "away", "gateway", "idle-connection"}),
+        ("revocation", {"lookup-1k", "apply", "revoke-refused", "revoke-answered"}),
+    ],
+)
+async def test_bench_measures_a_gateway_of_its_own(tmp_path, name, stages):
+    """From nothing to figures, whatever they are on this machine."""
+    arguments = (name, "--quick", "--json", "--out", str(tmp_path))
+    code, text, err = await bench(*arguments)
+    assert code in {0, 99}, err
+    document = json.loads(text)
+    assert document["ok"] is (code == 0)
+    measured = {figure["metric"].split()[0] for figure in document["figures"]}
+    assert measured >= stages
+    wrong = [f for f in document["figures"] if "wrong answers" in f.get("why", "")]
+    assert wrong == []
+    assert (tmp_path / f"{name}.html").stat().st_size > 5_000
+
+
 async def test_bench_help_names_every_bench():
     """What can be run can be found."""
     code, out, _ = await bench("--help")

@@ -11,7 +11,7 @@ from fastgate_bench.plan import Outcome, Plan
 
 def plan(server, **changes):
     """A short run on a server."""
-    given = {"rate": 500.0, "seconds": 0.4, "connections": 4, "drain_s": 2.0}
+    given = {"rate": 500.0, "seconds": 0.4, "connections": 4, "drain_s": 10.0}
     return Plan(host="127.0.0.1", port=server.port, **(given | changes))
 
 

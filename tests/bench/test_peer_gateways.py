@@ -1,9 +1,11 @@
 """Each gateway of the comparison runs, and refuses what it is said to refuse."""
 
+import dataclasses
 import shutil
 
 import pytest
 
+from fastgate.errors import StartError
 from fastgate_bench.gateways import Place, prove, running
 from fastgate_bench.machine import Pins
 from fastgate_bench.peers import MEASUREMENTS
@@ -39,6 +41,23 @@ async def test_gateway_refuses_what_its_figures_claim(tmp_path, name):
     if subject.absence():
         pytest.skip(subject.absence())
     await serves(subject, tmp_path)
+
+
+async def test_prove_ends_a_run_where_a_bad_token_passes(tmp_path):
+    """An open proxy that claimed to verify would win every comparison."""
+    subject = SUBJECTS["nginx-plain"]
+    if subject.absence():
+        pytest.skip(subject.absence())
+    liar = dataclasses.replace(subject, refuses=("signature",))
+    with pytest.raises(StartError, match="nginx-plain answers 200 to a bad token"):
+        await serves(liar, tmp_path)
+
+
+def test_subject_that_is_not_installed_says_how_to_install_it(monkeypatch, tmp_path):
+    """Absent is a line in the report, never a traceback."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    absence = SUBJECTS["haproxy-jwt"].absence()
+    assert absence == "haproxy is absent: apt-get install haproxy"
 
 
 async def serves(subject, folder):

@@ -6,7 +6,7 @@ Called by: peers.
 
 from fastgate_bench.subjects.envoy import ENVOY_CACHE, ENVOY_JWT, ENVOY_PLAIN
 from fastgate_bench.subjects.haproxy import HAPROXY_JWT, HAPROXY_PLAIN
-from fastgate_bench.subjects.nginx import NGINX_PLAIN
+from fastgate_bench.subjects.nginx import NGINX_JWT, NGINX_PLAIN
 
 __all__ = [
     "ENVOY_CACHE",
@@ -14,5 +14,6 @@ __all__ = [
     "ENVOY_PLAIN",
     "HAPROXY_JWT",
     "HAPROXY_PLAIN",
+    "NGINX_JWT",
     "NGINX_PLAIN",
 ]
