@@ -76,7 +76,7 @@ conformance: install ## Judge all third-party vectors in FASTGATE_VECTORS; write
 
 bench: install ## Token, gate and revocations against their floors
 	$(BENCH) bench/micro -q --benchmark-columns=min,median,iqr,rounds
-	$(BIN)/python -m bench.ratios
+	$(BIN)/fastgate bench decision
 
 dist: install ## sdist and wheel in dist/
 	$(BIN)/python -m build --quiet
