@@ -52,16 +52,22 @@ SOURCES = [
     *(PACKAGE / "hotpath" / f"{name}.py" for name in PURE),
 ]
 
+MODULES = {
+    ".".join(path.relative_to("src").with_suffix("").parts): path for path in SOURCES
+}
+if name == "fuzz":
+    MODULES["fastgate_answer_probe"] = pathlib.Path("tests/fuzz/answer_probe.pyx")
+
 setup(
     ext_modules=cythonize(
         [
             Extension(
-                ".".join(path.relative_to("src").with_suffix("").parts),
+                module,
                 [str(path)],
                 extra_compile_args=[*WARNINGS, *cflags],
                 extra_link_args=ldflags,
             )
-            for path in SOURCES
+            for module, path in MODULES.items()
         ],
         include_path=["src"],
         build_dir=f"build/cython-{name}",

@@ -143,7 +143,7 @@ def check_introspection(data: bytes) -> None:
 
 
 def check_configuration(data: bytes) -> None:
-    """Loading raises nothing, says where each problem is, and what it takes compiles."""
+    """Loading raises nothing and places each problem; what it takes compiles."""
     with tempfile.NamedTemporaryFile(suffix=".yaml") as file:
         Path(file.name).write_bytes(data)
         loaded = load(file.name, {"REGION": "eu"})

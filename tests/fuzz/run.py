@@ -5,8 +5,8 @@ Called by: `make fuzz`, continuous integration, and whoever looks at a finding.
     python -m tests.fuzz.run --seconds 60 [TARGET ...]
     python -m tests.fuzz.run --replay FILE TARGET
 
-Needs the build named `fuzz` in build/fuzz (`make build/fuzz/.built`). Inputs that reached new
-code are kept in build/fuzz-corpus and start the next run.
+Needs the build named `fuzz` in build/fuzz (`make build/fuzz/.built`). Inputs that
+reached new code are kept in build/fuzz-corpus and start the next run.
 """
 
 import argparse
@@ -30,6 +30,12 @@ _INPUT_S = 10
 _MEMORY_MB = 2048
 # Reason: libFuzzer looks at its clock between inputs; start and end take a while too.
 _GRACE_S = 120
+
+
+def say(text: str) -> None:
+    """Write a line now: a run takes minutes, and its log is read while it goes on."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def environment() -> dict[str, str]:
@@ -96,10 +102,10 @@ def fuzz(name: str, seconds: int) -> list[Path]:
         )
     text = log.read_text(errors="replace")
     executed = text.rpartition("stat::number_of_executed_units:")[2].split()[:1]
-    print(f"{name}: {(executed or ['no'])[0]} inputs, exit {done.returncode}")
+    say(f"{name}: {(executed or ['no'])[0]} inputs, exit {done.returncode}")
     found = sorted(set(FINDINGS.glob(f"{name}-*")) - known)
     if done.returncode:
-        print(text[-6000:])
+        say(text[-6000:])
     if done.returncode and not found:
         raise SystemExit(f"{name}: the fuzzer itself failed; see {log}")
     return found
@@ -107,12 +113,12 @@ def fuzz(name: str, seconds: int) -> list[Path]:
 
 def show(name: str, finding: Path) -> None:
     """Print a finding as a literal, and how to see it again."""
-    print(f"FOUND by {name}, {finding.stat().st_size} bytes:")
-    print(f"    {finding.read_bytes()!r}")
-    print("again, sanitized: make build/fuzz/.built &&")
-    print(f"    .venv/bin/python -m tests.fuzz.run --replay {finding} {name}")
-    print("again, in any build: from tests.fuzz.targets import TARGETS;")
-    print(f'    TARGETS["{name}"].check(LITERAL)')
+    say(f"FOUND by {name}, {finding.stat().st_size} bytes:")
+    say(f"    {finding.read_bytes()!r}")
+    say("again, sanitized: make build/fuzz/.built &&")
+    say(f"    .venv/bin/python -m tests.fuzz.run --replay {finding} {name}")
+    say("again, in any build: from tests.fuzz.targets import TARGETS;")
+    say(f'    TARGETS["{name}"].check(LITERAL)')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -137,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for finding in findings:
                 show(name, finding)
                 failed = True
-    print(f"{len(names)} targets, {time.monotonic() - start:.0f} s")
+    say(f"{len(names)} targets, {time.monotonic() - start:.0f} s")
     return int(failed)
 
 

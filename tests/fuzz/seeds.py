@@ -46,8 +46,10 @@ _ANSWERS = (
     b"HTTP/1.1 304 Not Modified\r\nETag: \xe9\r\nX: a\n b\r\n\r\n",
 )
 _CLAIMS = (
-    b'{"iss":"https://id.example","sub":"u","aud":["api","b"],"exp":1900000000,'
-    b'"iat":1800000000,"nbf":1,"jti":"j","sid":"s","scope":"a b","region":"eu"}',
+    (
+        b'{"iss":"https://id.example","sub":"u","aud":["api","b"],"exp":1900000000,'
+        b'"iat":1800000000,"nbf":1,"jti":"j","sid":"s","scope":"a b","region":"eu"}'
+    ),
     b'{"org":{"region":"us","grant":7},"session_id":5,"azp":"c","scp":["a","b"]}',
     b'{"status":{"status_list":{"uri":"u","idx":5,"x":{}}},"cnf":{"jkt":"t"}}',
     b'{"active":true,"client_id":"\\u0063\\ud83d\\ude00","exp":1e3,"x":[{}, -0.5e+1]}',
@@ -62,7 +64,10 @@ _ID = "ab" * 8
 _EVENT = (
     b'{"id":"e1","kind":"jti","key":"' + b"0f" * 16 + b'","at":1.5,"expires":1900000000'
 )
-_MORE = b',"origin":"us","cutoff":5,"urgent":true,"reason":"r","hand":["eu"],"optional":true}'
+_MORE = (
+    b',"origin":"us","cutoff":5,"urgent":true,"reason":"r","hand":["eu"]'
+    b',"optional":true}'
+)
 _FRAMES = (
     b'{"v":1,"t":"events","origin":"eu","publisher":"n1.abcdefgh","key_id":"00000000",'
     b'"seq":1,"ack":true,"events":[' + _EVENT + b"}," + _EVENT + _MORE + b"]}",

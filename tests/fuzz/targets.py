@@ -50,19 +50,26 @@ class Target:
 
     check: Raises for an input that shows a fault; every exception counts.
     seeds: Inputs to start from. max_bytes: Longest input. words: For the mutator, in
-        libFuzzer's dictionary spelling.
+        libFuzzer's dictionary spelling. fuzz_build_only: Other builds cannot run it.
     """
 
     check: Callable[[bytes], None]
     seeds: Callable[[], Iterator[bytes]]
     max_bytes: int = 4096
     words: Iterable[bytes] = _JSON
+    fuzz_build_only: bool = False
 
 
 TARGETS = {
     "requests": Target(requests.check_requests, seeds.requests, words=_HTTP),
     "chunked": Target(requests.check_chunked, seeds.chunked, 2048, _HTTP),
     "answers": Target(answers.check_answer, seeds.answers, words=_HTTP),
+    "compiled_answers": Target(
+        answers.check_compiled_answer,
+        seeds.answers,
+        words=_HTTP,
+        fuzz_build_only=True,
+    ),
     "tokens": Target(documents.check_token, seeds.tokens),
     "token_parts": Target(documents.check_token_parts, seeds.token_parts),
     "json": Target(documents.check_json, seeds.documents),
