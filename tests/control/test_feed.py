@@ -236,3 +236,27 @@ async def test_no_task_is_left_when_the_feed_has_stopped(net):
     await net.stop(node)
     names = [task.get_name() for task in asyncio.all_tasks()]
     assert not [name for name in names if name.startswith(("feed-", "journal-"))]
+
+
+async def test_receipt_of_a_pending_entry_says_so_once_it_is_published(net):
+    """`GET /v1/revocations/{id}` is for whoever was answered 202."""
+    eu, _, _ = await world(net)
+    eu.bus.switch(up=False)
+    receipt = await eu.feed.enter(entry(home="eu"))
+    assert eu.feed.so_far(receipt) == receipt
+    eu.bus.switch(up=True)
+    await until(lambda: eu.feed.so_far(receipt).published)
+    later = eu.feed.so_far(receipt)
+    assert (later.seq, later.complete) == (1, True)
+
+
+async def test_receipt_of_a_handed_entry_gets_its_number_from_the_home(net):
+    """Its own stream has it long before; that is not what 201 means."""
+    eu, us, _ = await world(net)
+    us.bus.switch(up=False)
+    receipt = await eu.feed.enter(entry(home="us"))
+    await until(lambda: eu.feed.publisher.pending == 0)
+    assert not eu.feed.so_far(receipt).published
+    us.bus.switch(up=True)
+    await until(lambda: eu.feed.so_far(receipt).published)
+    assert eu.feed.so_far(receipt).seq == us.journal.rows[0].event.seq

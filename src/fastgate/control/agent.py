@@ -240,8 +240,9 @@ class Agent:
         )
 
     async def revocation(self, id_: str) -> Receipt | None:
-        """Return the receipt given for an event, None where it was not given here."""
-        return self._receipts.get(id_)
+        """Return the receipt of an event so far, None where it was not given here."""
+        receipt = self._receipts.get(id_)
+        return None if receipt is None else self._parts.feed.so_far(receipt)
 
     def status(self) -> dict[str, Any]:
         """Return everything that `fastgate status` shows."""

@@ -8,8 +8,9 @@ Source:    REVOCATION.md sections 1 (201 and 202) and 2 (whose event it is).
 import asyncio
 import contextlib
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastgate.control.feed_settings import FeedSettings
 from fastgate.control.handover import Handover
@@ -26,6 +27,12 @@ __all__ = ["Entries", "Receipt"]
 
 # Reason: issuers are configured, so there are few; a bound all the same.
 _MAX_HASHERS = 1_024
+# Reason: a receipt is asked for right after it was given, if at all.
+_MAX_RECENT = 1_000
+
+
+# An event, the answers of its homes, and whether every region was waited for.
+_Recent = tuple[Waiting, list[asyncio.Future[Taken]], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,7 @@ class Entries:
         self._report = report
         self._key_id = key_id(settings.hash_key)
         self._hashers: dict[str, KeyHasher] = {}
+        self._recent: OrderedDict[str, _Recent] = OrderedDict()
 
     async def enter(self, entry: Entry, *, everywhere: bool) -> Receipt:
         """Revoke: journal and own index first, then the stream, then the answer.
@@ -107,9 +115,34 @@ class Entries:
             now_ns = self._clock.boot_ns()
             self._receipts.enforced(watch, self._region, self._node, now_ns)
             homes = [self._handover.offer(waiting.kept.event, home) for home in hand]
+            self._recent[waiting.kept.event.id] = waiting, homes, everywhere
+            if len(self._recent) > _MAX_RECENT:
+                self._recent.popitem(last=False)
             return await self._answer(waiting, homes, watch, everywhere=everywhere)
         finally:
             self._receipts.forget(watch)
+
+    def so_far(self, receipt: Receipt) -> Receipt:
+        """Return a receipt with what has become of its event since.
+
+        Published, and with it its number; the regions stay as they were answered, since
+        nobody has counted their milliseconds after that.
+        """
+        found = self._recent.get(receipt.id)
+        if receipt.published or found is None:
+            return receipt
+        waiting, homes, everywhere = found
+        own = waiting.kept.event.origin == self._region or self._standalone
+        if not all(home.done() for home in homes) or (own and not waiting.done.done()):
+            return receipt
+        seq = self._seq(waiting, homes)
+        return replace(receipt, published=True, complete=not everywhere, seq=seq)
+
+    def _seq(self, waiting: Waiting, homes: list[asyncio.Future[Taken]]) -> int | None:
+        event = waiting.kept.event  # a contradicted journal numbers anew
+        if event.origin == self._region or self._standalone:
+            return event.seq
+        return homes[0].result().seq if homes and homes[0].done() else None
 
     def _home(self, entry: Entry) -> tuple[str, tuple[str, ...]]:
         home = entry.home
@@ -161,15 +194,11 @@ class Entries:
                     self._report()
                     await watch.everywhere.wait()
         self._want(watch, waiting, homes)
-        event = waiting.kept.event  # a contradicted journal numbers anew
-        seq = event.seq if event.origin == self._region or self._standalone else None
-        if seq is None and homes and homes[0].done():
-            seq = homes[0].result().seq
         done = not everywhere or self._standalone or watch.everywhere.is_set()
         return Receipt(
             id=event.id,
             origin=event.origin,
-            seq=seq,
+            seq=self._seq(waiting, homes),
             published=published,
             complete=published and done,
             regions=watch.receipt(),

@@ -333,6 +333,10 @@ class Feed:
             raise ControlError("the stream is nearly full: only urgent events")
         return await self._entries.enter(entry, everywhere=wait == "regions")
 
+    def so_far(self, receipt: Receipt) -> Receipt:
+        """Return a receipt of this run with what has become of its event since."""
+        return self._entries.so_far(receipt)
+
     def _nearly_full(self) -> bool:
         reader = self.readers.get(self.region)
         return reader is not None and reader.fill > FULL_AT

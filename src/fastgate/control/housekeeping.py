@@ -1,8 +1,8 @@
 """Housekeeping: what the feed does every second or ten, besides publishing and reading.
 
 Owns:      the pace; with the bus `local`, the proof that the own view is whole.
-Called by: control.feed, which runs `watch`, `keep` and `lengthen` as a task each: a disk
-           that hangs must not keep alarms from being raised.
+Called by: control.feed, which runs `watch`, `keep` and `lengthen` as a task each: a
+           disk that hangs must not keep alarms from being raised.
 Source:    REVOCATION.md sections 4 (own events that the stream lost) and 5 (fill).
 """
 
