@@ -45,11 +45,15 @@ cflags, ldflags, directives = BUILDS[name]
 Options.warning_errors = True
 
 PACKAGE = pathlib.Path("src/fastgate")
-PURE = ("facts", "gate", "plan", "token_rules")
+PURE = (
+    *("domain/decision", "domain/request"),
+    *("hotpath/facts", "hotpath/gate", "hotpath/plan", "hotpath/token_rules"),
+)
 SOURCES = [
     *sorted(PACKAGE.glob("_ext/*.pyx")),
-    # Pure-Python mode: the gate and what it reads on every request.
-    *(PACKAGE / "hotpath" / f"{name}.py" for name in PURE),
+    # Pure-Python mode: the gate, and what it reads and writes on every request. C
+    # fields that several of them use stand in a .pxd.
+    *(PACKAGE / f"{name}.py" for name in PURE),
 ]
 
 MODULES = {

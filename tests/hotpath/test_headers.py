@@ -33,7 +33,7 @@ def sent(inbound: Inbound, **changes: object) -> bytes:
         "authority": b"up:80",
         "token": b"",
         "own_credentials": True,
-        "identity": (),
+        "identity": b"",
     }
     return upstream_head(inbound, way, **(fields | changes))
 
@@ -99,7 +99,7 @@ def test_read_head_sees_no_body_in_a_length_of_zero():
 def test_upstream_head_removes_before_it_adds():
     """Connection's list cannot reach what is written afterwards (fact 5)."""
     inbound = read(HOST, (b"Connection", b"via, x-b"), (b"X-B", b"1"), (b"X-A", b"2"))
-    lines = sent(inbound, identity=(("X-Fastgate-Subject", "bob"),)).split(b"\r\n")
+    lines = sent(inbound, identity=b"X-Fastgate-Subject: bob").split(b"\r\n")
     assert b"X-A: 2" in lines
     assert b"Via: 1.1 fastgate" in lines
     assert b"X-Fastgate-Subject: bob" in lines
@@ -147,7 +147,7 @@ def test_upstream_head_is_well_formed_for_whatever_was_accepted(headers):
     inbound = read(HOST, *headers)
     if not isinstance(inbound, Inbound):
         return
-    head = sent(inbound, identity=(("X-Fastgate-Subject", "bob"),))
+    head = sent(inbound, identity=b"X-Fastgate-Subject: bob")
     assert head.endswith(b"\r\n\r\n")
     lines = head[:-4].split(b"\r\n")
     assert not any(b"\r" in line or b"\n" in line or b"\x00" in line for line in lines)

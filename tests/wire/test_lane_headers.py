@@ -26,7 +26,8 @@ IDENTITY = (
 
 
 def facts() -> TokenFacts:
-    return SimpleNamespace(identity=IDENTITY, kid="k1")
+    lines = "\r\n".join(f"{name}: {value}" for name, value in IDENTITY)
+    return SimpleNamespace(identity=IDENTITY, identity_lines=lines.encode(), kid="k1")
 
 
 def protected(base: str, **changes: object) -> Route:

@@ -1,11 +1,16 @@
+# cython: annotation_typing=False
 """A request as the gate sees it, and the one rule for bearer credentials.
 
 Owns:      RequestHead; which header names are reserved or hop-by-hop.
 Called by: both lanes fill it; hotpath.gate and hotpath.headers read it.
 Source:    RFC 6750 section 2.1, RFC 9110 sections 5.1 and 7.6.1.
+
+Compiled with the gate, which reads one for every request (request.pxd).
 """
 
 from collections.abc import Mapping, Sequence
+
+import cython
 
 __all__ = [
     "HOP_BY_HOP",
@@ -54,6 +59,8 @@ def is_reserved(name: str) -> bool:
     return name in RESERVED_NAMES or name.startswith(RESERVED_PREFIXES)
 
 
+@cython.final
+@cython.cclass
 class RequestHead:
     """What the checks need of one request; filled by a lane, never by the gate.
 
@@ -70,20 +77,6 @@ class RequestHead:
     encoded_separators: The path holds %2F or %5C (domain.target).
     peer: Address of the client, for forwarding headers and keyed hashes only.
     """
-
-    __slots__ = (
-        "authorization",
-        "content_type",
-        "cookie",
-        "credentials",
-        "encoded_separators",
-        "form",
-        "has_body",
-        "method",
-        "path",
-        "peer",
-        "query",
-    )
 
     def __init__(
         self,

@@ -44,10 +44,8 @@ _BY_TIME = frozenset({Kind.SUB, Kind.CLIENT, Kind.ISSUER})
 _EVERYBODY = frozenset({Kind.CLIENT, Kind.KID, Kind.ISSUER})
 
 
-def framed(text: str) -> bytes:
-    """Return text as it is hashed: its length in four octets, then UTF-8."""
-    # Lone surrogates cannot appear: the scanner refuses them (RFC 8259 section 8.2).
-    raw = text.encode()
+def framed(raw: bytes) -> bytes:
+    """Return octets as they are hashed: behind their count, in four octets."""
     return _pack(len(raw)) + raw
 
 
@@ -64,7 +62,7 @@ class KeyHasher:
         self._seeds: dict[Kind, hashlib.blake2b] = {}
         for kind in Kind:
             seed = hashlib.blake2b(digest_size=KEY_BYTES, key=hash_key)
-            seed.update(framed(kind.value) + framed(issuer))
+            seed.update(framed(kind.value.encode()) + framed(issuer.encode()))
             self._seeds[kind] = seed
 
     def key(self, kind: Kind, value: str) -> bytes:
@@ -74,7 +72,8 @@ class KeyHasher:
         Source: REVOCATION.md section 3: length-prefixed kind, exact `iss`, value.
         """
         digest = self._seeds[kind].copy()
-        digest.update(framed(value))
+        # No lone surrogates: the scanner refuses them (RFC 8259 section 8.2).
+        digest.update(framed(value.encode()))
         return digest.digest()
 
     def seed(self, kind: Kind) -> "hashlib.blake2b":

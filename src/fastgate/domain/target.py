@@ -12,7 +12,7 @@ depends on the reader (dot segments, encoded slashes, backslashes) is refused.
 import re
 from typing import NamedTuple
 
-__all__ = ["Target", "canonical_path", "parse_target", "without_parameters"]
+__all__ = ["Target", "canonical_path", "other_readings", "parse_target"]
 
 _UNRESERVED = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
@@ -37,8 +37,18 @@ _HEX = {
 # characters such as "|" or "{" from browsers in queries; those are legal there.
 _PATH = re.compile(rb"/[A-Za-z0-9\-._~!$&'()*+,;=:@/%]*")
 _QUERY = re.compile(rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/?%\[\]{}|^`\"<>\\]*")
+# "..;x" is ".." to servers that drop path parameters, "..%2F" to those that decode
+# before they split.
+_DOT_SEGMENT = re.compile(rb"(?:/|%2F|%5C)\.\.?(?:/|%2F|%5C|;|%3B|\Z)")
+# Longer spellings of a character, which lax decoders take (RFC 3629 section 10). A
+# letter of an older encoding is let be: no continuation byte comes behind it.
+_OVERLONG = re.compile(
+    rb"%(?:C[01]%[89AB]|E0%[89]|F0%8|F8%8[0-7]|FC%8[0-3])", re.IGNORECASE
+)
 _PARAMETERS = re.compile(r"(?:;|%3B)[^/]*")
-_SLASHES = re.compile(r"//+")
+_CUT = re.compile(r"(?:%3F|%23).*")
+_SEPARATORS = re.compile(r"(?:/|%2F|%5C)+")
+_TWICE = re.compile(r"%(?:25)+(?=[0-9A-Fa-f]{2})")
 _ENCODED_SEPARATORS = ("%2F", "%5C")
 
 
@@ -71,11 +81,10 @@ def canonical_path(raw: bytes) -> str | None:
         raw = decoded
     if b"//" in raw:
         return None
-    if b"/." in raw:
-        for segment in raw.split(b"/"):
-            # "..;x" is ".." to servers that strip path parameters.
-            if segment.partition(b";")[0] in {b".", b".."}:
-                return None
+    if b"." in raw and _DOT_SEGMENT.search(raw):
+        return None
+    if b"%" in raw and _OVERLONG.search(raw):
+        return None
     return raw.decode("ascii")
 
 
@@ -134,10 +143,17 @@ def parse_target(target: bytes, *, authority: bytes | None = None) -> Target | N
     return Target(target, canonical, encoded)
 
 
-def without_parameters(path: str) -> str:
-    """Return what a canonical path means to a server that drops path parameters.
+def other_readings(path: str) -> tuple[str | None, ...]:
+    """Return what servers that read more into a canonical path make of it.
 
-    Source: RFC 3986 section 3.3: a segment may carry ";name=value"; servlet containers
-    remove it before they route.
+    One that drops path parameters; and one that also decodes again what it decoded,
+    takes encoded slashes for slashes and cuts at an encoded "?" or "#". None stands for
+    a path that is not canonical then. All are to mean the same route.
+    Source: RFC 3986 section 3.3 (parameters); CVE-2025-66490 and others of T7.
     """
-    return _SLASHES.sub("/", _PARAMETERS.sub("", path))
+    plain = _SEPARATORS.sub("/", _PARAMETERS.sub("", path))
+    again = canonical_path(_TWICE.sub("%", path).encode())
+    if again is None:
+        return plain, None
+    again = _PARAMETERS.sub("", _CUT.sub("", again))
+    return plain, _SEPARATORS.sub("/", again)

@@ -173,6 +173,11 @@ class TokenFacts(Protocol):
         ...
 
     @property
+    def identity_lines(self) -> bytes:
+        """Header lines for the upstream, encoded, CRLF between them; b"" for none."""
+        ...
+
+    @property
     def identity(self) -> tuple[tuple[str, str], ...]:
-        """Header pairs for the upstream, already encoded."""
+        """The same as pairs of name and value, for who does not write bytes."""
         ...

@@ -1,5 +1,4 @@
-# C types of facts.py, for gate.py, which reads them on every request.
-
+# C types of facts.py, for gate.py and plan.py; the gate reads them on every request.
 
 cimport cython
 
@@ -17,32 +16,38 @@ cdef class Facts:
     cdef readonly int named
     cdef readonly bytes revocation_keys
     cdef readonly object revocation_iat
-    cdef readonly tuple identity
+    cdef readonly bytes identity_lines
     cdef readonly Py_ssize_t weight_bytes
 
 
 cdef class FactsMaker:
     cdef int _issuer
-    cdef tuple _names
-    cdef dict _indices
+    cdef dict _regions
+    cdef tuple _region_lines
     cdef bytes _issuer_key
     cdef object _begin_kid, _begin_client, _begin_jti, _begin_sid, _begin_sub, _begin_grant
     cdef dict _kids
     cdef dict _clients
-    cdef dict _sets
+    cdef dict _audiences
+    cdef dict _scopes
 
-    @cython.locals(region=int, named=int, keys=list, facts=Facts, sub=str, jti=str,
-                   sid=str, client=str, grant=str, claim=str, aud=tuple, scope=tuple)
+    @cython.locals(facts=Facts, sub=str, jti=str, sid=str, client=str, grant=str, claim=str,
+                   aud=tuple, scope=tuple, subject=bytes, token_id=bytes)
     cpdef Facts make(self, object scanned, bytes thumbprint, str kid, long long exp,
                      long long nbf, long long iat)
-    cdef frozenset _set(self, tuple values)
+    @cython.locals(named=int, keys=list)
+    cdef object _name(self, Facts facts, str client, bytes token_id, str sid, bytes subject,
+                      str grant)
+    @cython.locals(lines=list, line=bytes)
+    cdef object _introduce(self, Facts facts, bytes subject, str client, tuple scope,
+                           bytes token_id)
+    cdef bytes _kid_key(self, str kid)
+    cdef tuple _client(self, str client)
+    cdef frozenset _audience(self, tuple values)
+    cdef tuple _scope(self, tuple values)
 
 
-@cython.locals(pairs=list)
-cpdef tuple identity_headers(str subject, str client, tuple scope, str region, str token_id)
-cdef bytes _repeating(dict memo, object begin, str value)
-@cython.locals(raw=bytes)
-cdef bytes _hashed(object begin, str value)
-cdef str _encoded(str text)
-@cython.locals(total=Py_ssize_t, value=str)
-cdef Py_ssize_t _text_bytes(tuple identity) except -1
+cdef object _bound(dict memo)
+cdef bytes _hashed(object begin, bytes raw)
+@cython.locals(byte=cython.uchar)
+cdef bytes _visible(bytes raw)

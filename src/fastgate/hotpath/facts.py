@@ -10,8 +10,8 @@ Python the making of facts was the largest part of what a new token costs beside
 verification.
 """
 
-from typing import TYPE_CHECKING
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_from_bytes
 
 import cython
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
     from fastgate.hotpath.native import TokenScan
 
-__all__ = ["Facts", "FactsMaker", "identity_headers"]
+__all__ = ["Facts", "FactsMaker"]
 
 # Reason: client ids, audiences and scopes repeat across tokens; beyond this many
 # different ones a table starts again, so that no issuer can grow it.
 _MEMO_ENTRIES = 4096
 # Object headers, slots and one table entry; measured by tests/hotpath/test_facts.py.
-_BASE_WEIGHT_BYTES = 520
+_BASE_WEIGHT_BYTES = 300
 # Visible ASCII as it is; "%" is encoded too, so that decoding is exact.
 _VISIBLE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) != "%")
 # The order of revocation keys; the bits of Facts.named count it.
@@ -45,7 +45,7 @@ _ORDER = (
     Kind.GRANT.value,
 )
 # The frame of a text depends on nothing but its length.
-_FRAMES = tuple([framed("x" * size)[: -size or None] for size in range(256)])
+_FRAMES = tuple([framed(bytes(size))[:4] for size in range(256)])
 _KID, _CLIENT, _JTI, _SID, _SUB, _GRANT = 2, 4, 8, 16, 32, 64
 
 
@@ -61,6 +61,10 @@ class Facts:
     revocation_keys: Concatenated 16-byte keys to look up on every request; bit n of
         `named` says that the n-th kind of _ORDER is among them.
     revocation_iat: iat for cut-offs; 0 for a token without, older than every one.
+    identity_lines: Header lines that tell the upstream who calls, CRLF between them.
+        A value that is absent has no line; client copies are removed all the same.
+        Values are visible ASCII, everything else and "%" percent-encoded as UTF-8;
+        scopes are separated by single spaces.
     weight_bytes: Rough size in memory, so that caches stay bounded.
     """
 
@@ -76,13 +80,20 @@ class Facts:
     revocation_keys: bytes
     named: int
     revocation_iat: int
-    identity: tuple[tuple[str, str], ...]
+    identity_lines: bytes
     weight_bytes: int
 
     @property
     def revocation_kinds(self) -> tuple[str, ...]:
         """Kind of each revocation key, in the same order, for explanations."""
         return tuple([kind for n, kind in enumerate(_ORDER) if self.named >> n & 1])
+
+    @property
+    def identity(self) -> tuple[tuple[str, str], ...]:
+        """The header lines for the upstream as pairs of name and value."""
+        lines = self.identity_lines.decode("ascii").split("\r\n")
+        pairs = [line.partition(": ") for line in lines if line]
+        return tuple([(name, value) for name, _, value in pairs])
 
 
 @cython.final
@@ -96,8 +107,10 @@ class FactsMaker:
 
     def __init__(self, profile: IssuerProfile, regions: RegionSet) -> None:
         self._issuer = profile.index
-        self._names = regions.names
-        self._indices = {name: n for n, name in enumerate(regions.names)}
+        self._regions = {name: n for n, name in enumerate(regions.names)}
+        self._region_lines = tuple(
+            [b"\r\nX-Fastgate-Region: " + name.encode() for name in regions.names]
+        )
         hasher = profile.hasher
         self._issuer_key = hasher.key(Kind.ISSUER, profile.issuer)
         self._begin_kid = hasher.seed(Kind.KID).copy
@@ -107,8 +120,9 @@ class FactsMaker:
         self._begin_sub = hasher.seed(Kind.SUB).copy
         self._begin_grant = hasher.seed(Kind.GRANT).copy
         self._kids: dict[str, bytes] = {}
-        self._clients: dict[str, bytes] = {}
-        self._sets: dict[tuple[str, ...], frozenset[str]] = {}
+        self._clients: dict[str, tuple[bytes, bytes]] = {}
+        self._audiences: dict[tuple[str, ...], frozenset[str]] = {}
+        self._scopes: dict[tuple[str, ...], tuple[frozenset[str], bytes]] = {}
 
     def make(
         self,
@@ -125,29 +139,6 @@ class FactsMaker:
             answer. exp, nbf, iat: As scanned, seconds since 1970 or -1.
         """
         sub, jti, sid, client, grant, claim, aud, scope = scanned.claims()
-        region = NO_REGION
-        if claim is not None:
-            region = self._indices.get(claim, UNKNOWN_REGION)
-        named = 1
-        keys = [self._issuer_key]
-        if kid is not None:
-            named |= _KID
-            keys.append(_repeating(self._kids, self._begin_kid, kid))
-        if client is not None:
-            named |= _CLIENT
-            keys.append(_repeating(self._clients, self._begin_client, client))
-        if jti is not None:
-            named |= _JTI
-            keys.append(_hashed(self._begin_jti, jti))
-        if sid is not None:
-            named |= _SID
-            keys.append(_hashed(self._begin_sid, sid))
-        if sub is not None:
-            named |= _SUB
-            keys.append(_hashed(self._begin_sub, sub))
-        if grant is not None:
-            named |= _GRANT
-            keys.append(_hashed(self._begin_grant, grant))
         facts = Facts.__new__(Facts)
         facts.issuer = self._issuer
         facts.thumbprint = thumbprint
@@ -156,83 +147,129 @@ class FactsMaker:
         facts.nbf = nbf
         facts.iat = iat
         facts.revocation_iat = max(iat, 0)
-        facts.audience = self._set(aud)
-        facts.scope = self._set(scope)
-        facts.region = region
-        facts.revocation_keys = b"".join(keys)
-        facts.named = named
-        name = self._names[region] if region >= 0 else None
-        facts.identity = identity_headers(sub, client, scope, name, jti)
-        facts.weight_bytes = _BASE_WEIGHT_BYTES + _text_bytes(facts.identity)
+        facts.audience = self._audience(aud)
+        facts.region = NO_REGION
+        if claim is not None:
+            facts.region = self._regions.get(claim, UNKNOWN_REGION)
+        subject = None if sub is None else sub.encode()
+        token_id = None if jti is None else jti.encode()
+        self._name(facts, client, token_id, sid, subject, grant)
+        self._introduce(facts, subject, client, scope, token_id)
+        facts.weight_bytes = (
+            _BASE_WEIGHT_BYTES + len(facts.identity_lines) + len(facts.revocation_keys)
+        )
         return facts
 
-    def _set(self, values: tuple[str, ...]) -> frozenset[str]:
-        found = self._sets.get(values)
-        if found is None:
-            if len(self._sets) >= _MEMO_ENTRIES:
-                self._sets.clear()
-            found = self._sets[values] = frozenset(values)
-        return found
+    def _name(
+        self,
+        facts: Facts,
+        client: str | None,
+        token_id: bytes | None,
+        sid: str | None,
+        subject: bytes | None,
+        grant: str | None,
+    ) -> None:
+        """Hash what a revocation may name, in the order of _ORDER."""
+        named = 1
+        keys = [self._issuer_key]
+        if facts.kid is not None:
+            named |= _KID
+            keys.append(self._kid_key(facts.kid))
+        if client is not None:
+            named |= _CLIENT
+            keys.append(self._client(client)[0])
+        if token_id is not None:
+            named |= _JTI
+            keys.append(_hashed(self._begin_jti, token_id))
+        if sid is not None:
+            named |= _SID
+            keys.append(_hashed(self._begin_sid, sid.encode()))
+        if subject is not None:
+            named |= _SUB
+            keys.append(_hashed(self._begin_sub, subject))
+        if grant is not None:
+            named |= _GRANT
+            keys.append(_hashed(self._begin_grant, grant.encode()))
+        facts.revocation_keys = b"".join(keys)
+        facts.named = named
+
+    def _introduce(
+        self,
+        facts: Facts,
+        subject: bytes | None,
+        client: str | None,
+        scope: tuple[str, ...],
+        token_id: bytes | None,
+    ) -> None:
+        """Write the header lines, each behind a CRLF; the first one is cut off."""
+        lines = []
+        if subject is not None:
+            lines.append(b"\r\nX-Fastgate-Subject: ")
+            lines.append(_visible(subject))
+        if client is not None:
+            lines.append(self._client(client)[1])
+        facts.scope, line = self._scope(scope)
+        lines.append(line)
+        if facts.region >= 0:
+            lines.append(self._region_lines[facts.region])
+        if token_id is not None:
+            lines.append(b"\r\nX-Fastgate-Token-Id: ")
+            lines.append(_visible(token_id))
+        facts.identity_lines = b"".join(lines)[2:]
+
+    # -- what thousands of tokens share ------------------------------------------------
+
+    def _kid_key(self, kid: str) -> bytes:
+        key = self._kids.get(kid)
+        if key is None:
+            _bound(self._kids)
+            key = self._kids[kid] = _hashed(self._begin_kid, kid.encode())
+        return key
+
+    def _client(self, client: str) -> tuple[bytes, bytes]:
+        known = self._clients.get(client)
+        if known is None:
+            _bound(self._clients)
+            raw = client.encode()
+            line = b"\r\nX-Fastgate-Client: " + _visible(raw)
+            known = self._clients[client] = _hashed(self._begin_client, raw), line
+        return known
+
+    def _audience(self, values: tuple[str, ...]) -> frozenset[str]:
+        known = self._audiences.get(values)
+        if known is None:
+            _bound(self._audiences)
+            known = self._audiences[values] = frozenset(values)
+        return known
+
+    def _scope(self, values: tuple[str, ...]) -> tuple[frozenset[str], bytes]:
+        known = self._scopes.get(values)
+        if known is None:
+            _bound(self._scopes)
+            words = b" ".join([_visible(value.encode()) for value in values])
+            line = b"\r\nX-Fastgate-Scope: " + words if values else b""
+            known = self._scopes[values] = frozenset(values), line
+        return known
 
 
-def identity_headers(
-    subject: str | None,
-    client: str | None,
-    scope: tuple[str, ...],
-    region: str | None,
-    token_id: str | None,
-) -> tuple[tuple[str, str], ...]:
-    """Return the header pairs that tell the upstream who calls.
-
-    A value that is absent has no pair; client copies are removed all the same.
-    Values are visible ASCII, everything else and "%" percent-encoded as UTF-8; scopes
-    are separated by single spaces.
-    """
-    pairs = []
-    if subject is not None:
-        pairs.append(("X-Fastgate-Subject", _encoded(subject)))
-    if client is not None:
-        pairs.append(("X-Fastgate-Client", _encoded(client)))
-    if scope:
-        pairs.append(("X-Fastgate-Scope", " ".join([_encoded(s) for s in scope])))
-    if region is not None:
-        pairs.append(("X-Fastgate-Region", region))
-    if token_id is not None:
-        pairs.append(("X-Fastgate-Token-Id", _encoded(token_id)))
-    return tuple(pairs)
+def _bound(memo: dict[Any, Any]) -> None:
+    if len(memo) >= _MEMO_ENTRIES:
+        memo.clear()
 
 
-def _repeating(
-    memo: dict[str, bytes], begin: "Callable[[], blake2b]", value: str
-) -> bytes:
-    key = memo.get(value)
-    if key is None:
-        if len(memo) >= _MEMO_ENTRIES:
-            memo.clear()
-        key = memo[value] = _hashed(begin, value)
-    return key
-
-
-def _hashed(begin: "Callable[[], blake2b]", value: str) -> bytes:
+def _hashed(begin: "Callable[[], blake2b]", raw: bytes) -> bytes:
     # As domain.revocation.KeyHasher.key, without a Python frame in it.
-    raw = value.encode()
     digest = begin()
     if len(raw) < len(_FRAMES):
         digest.update(_FRAMES[len(raw)] + raw)
     else:
-        digest.update(framed(value))
+        digest.update(framed(raw))
     return digest.digest()
 
 
-def _encoded(text: str) -> str:
-    for character in text:
-        if not "!" <= character <= "~" or character == "%":
-            return quote(text, safe=_VISIBLE)
-    return text
-
-
-def _text_bytes(identity: tuple[tuple[str, str], ...]) -> cython.Py_ssize_t:
-    total = 0
-    for _, value in identity:
-        total += len(value)
-    return total
+def _visible(raw: bytes) -> bytes:
+    """Return UTF-8 text as a header may carry it; see Facts.identity_lines."""
+    for byte in raw:
+        if byte <= 0x20 or byte >= 0x7F or byte == 0x25:  # noqa: PLR2004 - " ", DEL, "%"
+            return quote_from_bytes(raw, _VISIBLE).encode()
+    return raw

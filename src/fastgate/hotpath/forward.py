@@ -196,13 +196,14 @@ class Forwarder:
             flow.proceed()
             # Raises for a body that is known to be malformed: nothing was sent yet.
             first = flow.exchange.take()
+        facts = decision.facts
         head = upstream_head(
             inbound,
             way,
             authority=urlsplit(base).netloc.encode("ascii"),
             token=decision.token if route.issuer is not None else b"",
             own_credentials=route.issuer is None,
-            identity=decision.facts.identity if decision.facts is not None else (),
+            identity=facts.identity_lines if facts is not None else b"",
             body_bytes=None if body is None else len(body),
             websocket=flow.websocket,
         )

@@ -1,5 +1,6 @@
-# What gate.py reads in C of its three companions; its own classes stand in gate.py.
+# What gate.py reads and writes in C of its companions; its own classes stand in gate.py.
 
-from fastgate.hotpath.facts cimport Facts, FactsMaker
+from fastgate.domain.decision cimport Decision
+from fastgate.domain.request cimport RequestHead
+from fastgate.hotpath.facts cimport Facts
 from fastgate.hotpath.plan cimport Plan, Table
-from fastgate.hotpath.token_rules cimport TokenRules

@@ -29,7 +29,6 @@ from fastgate.domain.region import UNKNOWN_REGION, RegionSource
 from fastgate.domain.request import RequestHead
 from fastgate.domain.route import OnStale, Route
 from fastgate.domain.snapshot import Snapshot
-from fastgate.domain.target import without_parameters
 from fastgate.domain.verdict import Reason, Verdict
 from fastgate.hotpath.facts import Facts
 from fastgate.hotpath.native import (
@@ -74,6 +73,7 @@ Trace = list[tuple[str, str]]
 
 
 @cython.final
+@cython.freelist(8)
 @cython.cclass
 class Case:
     """One request under judgement: what is known, and the decision so far."""
@@ -161,10 +161,7 @@ class Gate:
         decision.route = plan.route
         if head.encoded_separators and not plan.encoded_slashes:
             return case.deny(Reason.BAD_REQUEST, "route")
-        if (";" in path or "%3B" in path) and table.match(
-            without_parameters(path)
-        ) is not plan:
-            # An upstream that drops path parameters would serve another route's path.
+        if ("%" in path or ";" in path) and not table.is_clear(path, plan):
             return case.deny(Reason.BAD_REQUEST, "route")
         if trace is not None:
             case.note("route", plan.route.name)
@@ -270,7 +267,7 @@ class Gate:
         if reason is not None:
             case.deny(reason, "shape")
             return None
-        if plan.profile.wrapped and case.decision.kind == "jwt" and not scanned.aud:
+        if plan.wrapped and case.decision.kind == "jwt" and not scanned.aud:
             # Confidential to its issuer (PROTOCOLS section 12): opaque to others.
             case.decision.kind = "wrapped"
             return None
@@ -303,7 +300,7 @@ class Gate:
             candidates = [key for key in keys.every if alg in key.algorithms]
             del candidates[MAX_KEYS_WITHOUT_KID:]
         else:
-            named = keys.by_kid.get(kid)
+            named = case.plan.by_kid.get(kid)
             if named is not None and alg not in named.algorithms:
                 # A key is bound to its algorithms (RFC 8725 section 3.1).
                 case.deny(Reason.BAD_ALG, "key")

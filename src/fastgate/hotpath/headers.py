@@ -312,7 +312,7 @@ def upstream_head(
     authority: bytes,
     token: bytes,
     own_credentials: bool,
-    identity: Sequence[tuple[str, str]],
+    identity: bytes,
     body_bytes: int | None = None,
     websocket: bool = False,
 ) -> bytes:
@@ -321,7 +321,7 @@ def upstream_head(
     authority: Host to send where an HTTP/1.0 client named none.
     token: Forwarded as the bearer; b"" writes none.
     own_credentials: The client's own Authorization passes, since no token is judged.
-    identity: Pairs of `domain.token.TokenFacts`, already encoded.
+    identity: Lines of `domain.token.TokenFacts`, already encoded; b"" for none.
     body_bytes: Size of a body that was read completely; None where it is streamed.
     websocket: The upgrade is asked for.
     Source: PROTOCOLS section 17, in its order; RFC 9112 section 6.3.
@@ -344,7 +344,7 @@ def upstream_head(
         lines.append(b"Authorization: Bearer " + token)
     elif own_credentials and head.authorization is not None:
         lines.append(b"Authorization: " + head.authorization)
-    lines.extend(f"{name}: {value}".encode("ascii") for name, value in identity)
+    lines.extend(identity.splitlines())
     lines += way.lines(inbound.host, inbound.minor, inbound.forwarded)
     if websocket:
         lines.append(b"Connection: Upgrade\r\nUpgrade: websocket")

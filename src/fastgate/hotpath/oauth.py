@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from fastgate.domain.decision import Decision
-from fastgate.domain.region import RegionSet, RegionSource
+from fastgate.domain.region import NO_REGION, RegionSet, RegionSource
 from fastgate.domain.request import RequestHead
 from fastgate.hotpath.regions import follow_cookie, settle
 
@@ -29,33 +29,26 @@ _MAX_QUERY_FIELDS = 64
 
 _GRANT = "urn:ietf:params:oauth:grant-type:"
 # grant_type -> fields that may carry a readable token, and whether a cookie may follow.
+# Handles that the default region made are redeemed there (rule 5): no field is read.
 _GRANT_FIELDS: Mapping[str, tuple[tuple[str, ...], bool]] = {
     "authorization_code": (("code",), True),
     "refresh_token": (("refresh_token",), True),
     _GRANT + "token-exchange": (("subject_token", "actor_token"), False),
     _GRANT + "jwt-bearer": (("assertion",), False),
-    # Handles made at the default region are redeemed there (rule 5).
-    _GRANT + "device_code": ((), False),
-    "urn:openid:params:grant-type:ciba": ((), False),
 }
+_NO_FIELDS: tuple[tuple[str, ...], bool] = ((), False)
 _CLIENT_AUTHENTICATION = ("client_secret", "client_assertion")
+# All that a public client says to begin a device flow (RFC 8628 section 3.1).
+_DEVICE_REQUEST = frozenset({"client_id", "scope"})
 # Parameters that must not come twice (RFC 6749 section 3.2); `resource` and `audience`
-# may (RFC 8707 section 2, RFC 8693 section 2.1).
+# may (RFC 8707 section 2, RFC 8693 section 2.1), and so may fields of login pages.
 _SINGLE = frozenset(
     {
-        "grant_type",
-        "code",
-        "refresh_token",
-        "token",
-        "access_token",
-        "subject_token",
-        "actor_token",
-        "assertion",
-        "id_token_hint",
-        "request_uri",
-        "client_id",
-        "state",
-        "response_type",
+        *("grant_type", "code", "refresh_token", "token", "access_token", "assertion"),
+        *("subject_token", "actor_token", "device_code", "auth_req_id", "user_code"),
+        *("id_token_hint", "login_hint", "login_hint_token", "logout_token"),
+        *("request", "request_uri", "response_type", "redirect_uri", "state", "scope"),
+        *("client_id", "client_secret", "client_assertion"),
     }
 )
 
@@ -73,13 +66,20 @@ def route_message(
     Raises AmbiguousFormError where a parameter that is read came twice.
     Source: PROTOCOLS.md section 15, rules 1 to 6.
     """
-    if head.method in {"OPTIONS", "HEAD"}:
+    if "/.well-known/" in head.path or head.path.endswith(("/jwks", "/jwks.json")):
+        # Global configuration is the same everywhere: no reason to travel.
+        decision.region, decision.source = regions.own, RegionSource.OWN
+    elif head.method in {"OPTIONS", "HEAD"}:
         follow_cookie(decision, head, regions)
-        return
-    if head.method == "POST" and head.form is not None:
+    elif head.form is not None and head.method == "POST":
+        _refuse_repeats(head.form)
         _route_form(decision, head, head.form, regions, read)
-        return
-    _route_query(decision, head, regions, read)
+    elif _is_userinfo(head):
+        _by_fields(decision, head, _credential(head), ("token",), regions, read)
+    else:
+        query = _query(head.query)
+        _refuse_repeats(query)
+        _route_front(decision, head, query, regions, read)
 
 
 def _route_form(
@@ -89,65 +89,63 @@ def _route_form(
     regions: RegionSet,
     read: Reader,
 ) -> None:
-    _refuse_repeats(form)
     grant = _one(form, "grant_type")
     if grant is not None:
-        fields, cookie_may_follow = _GRANT_FIELDS.get(grant, ((), False))
-        _by_fields(
-            decision, head, form, fields, regions, read, cookie=cookie_may_follow
-        )
+        names, follow = _GRANT_FIELDS.get(grant, _NO_FIELDS)
+        _by_fields(decision, head, form, names, regions, read, follow=follow)
     elif "token" in form and "state" not in form:  # introspection, revocation
-        _by_fields(decision, head, form, ("token",), regions, read, cookie=True)
-    elif "access_token" in form:  # userinfo by POST
-        _by_fields(decision, head, form, ("access_token",), regions, read, cookie=True)
-    elif _bearer(head) is not None:
-        _by_bearer(decision, head, regions, read)
+        _by_fields(decision, head, form, ("token",), regions, read)
+    elif "access_token" in form:  # userinfo
+        _by_fields(decision, head, form, ("access_token",), regions, read)
+    elif _is_userinfo(head):
+        _by_fields(decision, head, _credential(head), ("token",), regions, read)
     elif "logout_token" in form or _makes_handle(head, form):
-        _default(decision, head, regions)
-    elif "id_token_hint" in form and "response_type" not in form:  # end session
-        _by_fields(decision, head, form, ("id_token_hint",), regions, read, cookie=True)
+        _by_default(decision, regions)
     else:
-        follow_cookie(decision, head, regions)
+        _route_front(decision, head, form, regions, read)
 
 
-def _route_query(
-    decision: Decision, head: RequestHead, regions: RegionSet, read: Reader
+def _route_front(
+    decision: Decision,
+    head: RequestHead,
+    fields: Fields,
+    regions: RegionSet,
+    read: Reader,
 ) -> None:
-    if "/.well-known/" in head.path or head.path.endswith(("/jwks", "/jwks.json")):
-        # Global configuration is the same everywhere: no reason to travel.
-        decision.region, decision.source = regions.own, RegionSource.OWN
-        return
-    if head.method == "GET" and _bearer(head) is not None:  # userinfo
-        _by_bearer(decision, head, regions, read)
-        return
-    query = _query(head.query)
-    _refuse_repeats(query)
-    if "request_uri" in query:  # made at the default region (rule 5)
-        _default(decision, head, regions)
-    elif "id_token_hint" in query and "response_type" not in query:  # end session
-        _by_fields(
-            decision, head, query, ("id_token_hint",), regions, read, cookie=True
-        )
+    """Route what a browser sends: authorize, login pages, end session, user codes."""
+    if "user_code" in fields or _is_handle(_one(fields, "request_uri")):
+        _by_default(decision, regions)
+    elif "id_token_hint" in fields and "response_type" not in fields:  # end session
+        _by_fields(decision, head, fields, ("id_token_hint",), regions, read)
     else:
-        # Authorize and login pages: the cookie beats every hint (rule 6).
+        # The cookie beats every hint (rule 6).
         follow_cookie(decision, head, regions)
-        if decision.source is not RegionSource.COOKIE and "id_token_hint" in query:
-            region = _hint(query, ("id_token_hint",), regions, read)
+        if decision.source is not RegionSource.COOKIE:
+            region = _hint(fields, ("id_token_hint",), regions, read)
             if region >= 0:
                 settle(decision, head, regions, region, RegionSource.HINT)
 
 
 def _makes_handle(head: RequestHead, form: Fields) -> bool:
-    # Pushed authorization and CIBA requests authenticate the client; a browser's
-    # authorization request by POST does not.
-    if head.authorization is None and not any(
-        name in form for name in _CLIENT_AUTHENTICATION
-    ):
-        return False
-    return any(
-        name in form
-        for name in ("response_type", "request", "login_hint", "login_hint_token")
+    # Pushed authorization, device and CIBA requests: the client authenticates, or it is
+    # public and the message says nothing else. A browser's request does neither.
+    return (
+        _scheme(head) == b"basic"
+        or any(name in form for name in _CLIENT_AUTHENTICATION)
+        or "login_hint_token" in form
+        or head.path.endswith("/par")
+        or ("client_id" in form and form.keys() <= _DEVICE_REQUEST)
     )
+
+
+def _is_handle(request_uri: str | None) -> bool:
+    # The form of a pushed request's name is its server's matter (RFC 9126 section 2.2),
+    # but a URL is the client's own request object (RFC 9101 section 5.2).
+    return request_uri is not None and not request_uri.startswith("https://")
+
+
+def _is_userinfo(head: RequestHead) -> bool:
+    return head.method in {"GET", "POST"} and _scheme(head) in {b"bearer", b"dpop"}
 
 
 def _by_fields(
@@ -158,28 +156,21 @@ def _by_fields(
     regions: RegionSet,
     read: Reader,
     *,
-    cookie: bool,
+    follow: bool = True,
 ) -> None:
+    """Route by the first readable field, else by cookie (`follow`), else default."""
     region = _hint(fields, names, regions, read)
     if region >= 0:
         settle(decision, head, regions, region, RegionSource.FIELD)
-    elif cookie:
+    elif follow:
         follow_cookie(decision, head, regions)
     else:
-        _default(decision, head, regions)
+        _by_default(decision, regions)
 
 
-def _by_bearer(
-    decision: Decision, head: RequestHead, regions: RegionSet, read: Reader
-) -> None:
-    token = _bearer(head)
-    fields = {} if token is None else {"access_token": [token]}
-    _by_fields(decision, head, fields, ("access_token",), regions, read, cookie=True)
-
-
-def _default(decision: Decision, head: RequestHead, regions: RegionSet) -> None:
+def _by_default(decision: Decision, regions: RegionSet) -> None:
+    # A cookie says nothing about a handle that the default region keeps.
     decision.region, decision.source = regions.default, RegionSource.DEFAULT
-    del head  # a cookie says nothing about a handle that the default region keeps
 
 
 def _hint(
@@ -187,23 +178,24 @@ def _hint(
 ) -> int:
     for name in names:
         value = _one(fields, name)
-        if value is None:
-            continue
-        scan = read(value)
-        if scan is not None:
-            region = regions.find(scan.region)
-            if region >= 0:
-                return region
-    return -1
+        scan = None if value is None else read(value)
+        region = NO_REGION if scan is None else regions.find(scan.region)
+        if region >= 0:
+            return region
+    return NO_REGION
 
 
-def _bearer(head: RequestHead) -> str | None:
+def _scheme(head: RequestHead) -> bytes:
     if head.authorization is None:
-        return None
-    scheme, _, token = head.authorization.partition(b" ")
-    if scheme.lower() not in {b"bearer", b"dpop"}:
-        return None
-    return token.strip(b" ").decode("latin-1")
+        return b""
+    return head.authorization.partition(b" ")[0].lower()
+
+
+def _credential(head: RequestHead) -> Fields:
+    if head.authorization is None:
+        return {}
+    token = head.authorization.partition(b" ")[2].strip(b" ")
+    return {"token": [token.decode("latin-1")]}
 
 
 def _one(fields: Fields, name: str) -> str | None:

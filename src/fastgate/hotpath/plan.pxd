@@ -15,6 +15,7 @@ cdef class Plan:
     cdef readonly bytes digest
     cdef readonly bytes phantom_digest
     cdef readonly object keys
+    cdef readonly dict by_kid
     cdef readonly frozenset thumbprints
     cdef readonly frozenset audience
     cdef readonly frozenset scope
@@ -27,6 +28,7 @@ cdef class Plan:
     cdef readonly bint oauth
     cdef readonly bint open
     cdef readonly bint accept_jwt
+    cdef readonly bint wrapped
     cdef readonly bint encoded_slashes
 
 

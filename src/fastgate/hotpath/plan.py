@@ -14,6 +14,7 @@ import cython
 from fastgate.domain.region import RegionSet
 from fastgate.domain.route import Route
 from fastgate.domain.snapshot import Snapshot
+from fastgate.domain.target import other_readings
 from fastgate.domain.token import IssuerProfile
 from fastgate.hotpath.facts import FactsMaker
 from fastgate.hotpath.native import ClaimNames
@@ -66,10 +67,12 @@ class Plan:
         if profile.digest not in reading:
             reading[profile.digest] = _reading(profile, snapshot.regions)
         self.claim_names, self.rules, self.maker = reading[profile.digest]
+        self.wrapped = profile.wrapped
         self.leeway_s = profile.leeway_s
         self.max_token_bytes = profile.max_token_bytes
         self.home_origin = profile.home_origin
         self.keys = snapshot.keys[profile.index]
+        self.by_kid = dict(self.keys.by_kid)
         self.thumbprints = self.keys.thumbprints
         self.audience = route.audience or profile.audience or None
         self.scope = route.scope or None
@@ -115,3 +118,14 @@ class Table:
                 return plan
             end = path.rfind("/", 0, end)
         return self.root
+
+    def is_clear(self, path: str, plan: Plan) -> bool:
+        """Tell whether every reading of `path` that some server has means `plan`.
+
+        Otherwise a route that asks for less would lead to what another one guards
+        (THREATS.md T7).
+        """
+        return all(
+            reading is not None and self.match(reading) is plan
+            for reading in other_readings(path)
+        )
