@@ -1,5 +1,7 @@
 """The tally: which columns a request adds to."""
 
+from types import SimpleNamespace
+
 import pytest
 from tests.fakes import FakeMeter, decided
 from tests.lane_kit import public, snapshot_of
@@ -113,3 +115,26 @@ def test_tally_observes_durations_in_their_buckets(counted):
     first, bounds = tally._plan.histogram("fastgate_request_duration_seconds", "")
     assert column.meter.columns[first + bounds.index(1_000_000)] == 1
     assert column.meter.columns[first + len(bounds) + 1] == 1_000_000
+
+
+@pytest.mark.parametrize("kind", ["jwt", "none", "opaque"])
+@pytest.mark.parametrize("cache", ["hit", "miss", ""])
+def test_tally_counts_a_plain_request_like_any_other(counted, kind, cache):
+    """The compiled lane's one call adds what the relay's three calls add."""
+    snapshot, tally, _ = counted
+    other = Tally.of(snapshot, FakeMeter())
+    decision = decided(
+        Verdict.ALLOW, snapshot, Head(), kind=kind, cache=cache, region=0
+    )
+    for one in (tally, other):
+        one.begin(0)
+    for _ in range(2):
+        tally.served(decision, "GET", 200, 1_000, 31_000, 900_000, 950_000)
+        flow = Flow(SimpleNamespace(lane="compiled"), snapshot, 1_000)
+        flow.decision, flow.status = decision, 200
+        flow.inbound = SimpleNamespace(head=SimpleNamespace(method="GET"))
+        flow.sent_ns, flow.heard_ns, flow.begun_ns = 31_000, 900_000, 900_000
+        other.decided(decision)
+        other.end(0)
+        other.finished(flow, 950_000, known_routes=True)
+    assert tally._meter.columns == other._meter.columns

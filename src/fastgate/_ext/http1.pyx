@@ -9,6 +9,8 @@ Source:    RFC 9112, RFC 9110 section 7.6; THREATS T1-T3, T9, T16, T25, U1-U6, F
 Only the sunny path is here. A request that needs more than a decision and a connection, or whose
 connection could not be had, or that may be tried again, goes to the general lane as it came:
 nothing of it has reached an upstream by then, or nothing that may not be repeated.
+
+Longer than others: an exchange is one object, read in one place from its first byte to its last.
 """
 
 cimport cython
@@ -94,6 +96,7 @@ cdef class Lane(Acceptor):
     cdef object decide
     cdef object boot_ns
     cdef object wall_s
+    cdef object tally
     cdef object request_head
     cdef object allow
     cdef object deny
@@ -112,6 +115,7 @@ cdef class Lane(Acceptor):
         self.decide = desk.decide
         self.boot_ns = desk.boot_ns
         self.wall_s = desk.wall_s
+        self.tally = desk.tally
         self.request_head = desk.request_head
         self.allow = desk.allow
         self.deny = desk.deny
@@ -406,12 +410,9 @@ cdef class Downstream(Relayed):
             out.put_bytes(token)
             out.put(b"\r\n", 2)
         facts = decision.facts
-        if facts is not None:
-            for name, value in facts.identity:
-                out.put_bytes(name.encode("ascii"))
-                out.put(b": ", 2)
-                out.put_bytes(value.encode("ascii"))
-                out.put(b"\r\n", 2)
+        if facts is not None and facts.identity_lines:
+            out.put_bytes(facts.identity_lines)
+            out.put(b"\r\n", 2)
         return 0
 
     cdef int put_way(self, Out out, const uint8_t* p, const Field* host) except -1:
@@ -654,6 +655,14 @@ cdef class Downstream(Relayed):
     cdef int report(self, object reason) except -1:
         """Count and log this exchange."""
         cdef Lane lane = self.lane()
+        if (reason is None and self.begun_ns and self.tally is not None
+                and not self.snapshot.access_log and self.decision.conflict is None
+                and lane.tally() is self.tally):
+            self.tally.served(
+                self.decision, self.judged.method, self.status, self.started_ns, self.sent_ns,
+                self.heard_ns, lane.boot_ns(),
+            )
+            return 0
         lane.desk.finished(
             self.snapshot, self.decision, self.judged, self.id_text(), self.trace, self.status,
             reason, self.bytes_in, self.bytes_out,

@@ -104,7 +104,7 @@ class Desk:
         self.failed = health.failed
         self.date = http_date
         self.dial = dial
-        self._tally = tally
+        self.tally = tally
         self._access_log = access_log
         self._peers = TrustedPeers(())
 
@@ -124,14 +124,14 @@ class Desk:
 
     def begin(self, route: Route) -> Tally | None:
         """Count a request as being forwarded; returns what counted it."""
-        tally = self._tally()
+        tally = self.tally()
         if tally is not None:
             tally.begin(route.index)
         return tally
 
     def end(self, began: Tally | None, route: Route) -> None:
         """Take back `begin`; a new layout begins with its gauges at zero."""
-        if began is not None and began is self._tally():
+        if began is not None and began is self.tally():
             began.end(route.index)
 
     def refusal(
@@ -176,7 +176,7 @@ class Desk:
         trace: Value of traceparent. times_ns: Started, sent, heard, begun; 0: never.
         began: What `begin` returned. forwarded: It was called for this request.
         """
-        tally = self._tally()
+        tally = self.tally()
         if tally is None and not snapshot.access_log:
             return
         started_ns, sent_ns, heard_ns, begun_ns = times_ns

@@ -13,6 +13,7 @@ from fastgate.domain.metrics import ALLOW
 from fastgate.domain.region import RegionSource
 from fastgate.domain.snapshot import Snapshot
 from fastgate.domain.verdict import Reason, Verdict
+from fastgate.errors import BugError
 from fastgate.hotpath.flow import Flow
 from fastgate.ports import Meter
 
@@ -24,6 +25,8 @@ _UPSTREAM_KINDS = {
     Reason.BAD_UPSTREAM_RESPONSE: "bad_response",
 }
 _NO_ROUTE = ""
+# Reason: far more than one deployment sees of routes, methods and statuses together.
+_MOST_SERVED = 4_096
 
 _Histogram = tuple[int, tuple[int, ...]]
 
@@ -69,6 +72,7 @@ class Tally:
             for result in ("hit", "miss")
         }
         self._lazy: dict[tuple[str, ...], int] = {}
+        self._served: dict[tuple[object, ...], tuple[int, ...]] = {}
 
     @classmethod
     def of(cls, snapshot: Snapshot, meter: Meter) -> "Tally":
@@ -138,6 +142,67 @@ class Tally:
         if column is None:
             column = self._lazy[key] = self._find(name, *labels)
         self._meter.add(column)
+
+    def served(
+        self,
+        decision: Decision,
+        method: str,
+        status: int,
+        started_ns: int,
+        sent_ns: int,
+        heard_ns: int,
+        finished_ns: int,
+    ) -> None:
+        """Count a plain request that went well, all at once; also takes back `begin`.
+
+        The same as `decided`, `end` and `finished`, for the compiled lane, with every
+        column that does not depend on time looked up once.
+        """
+        route = decision.route
+        if route is None:
+            raise BugError("a request was served without a route")
+        index, region = route.index, decision.region
+        key = (
+            index,
+            region,
+            decision.source,
+            method,
+            status,
+            decision.kind,
+            decision.cache,
+        )
+        columns = self._served.get(key)
+        if columns is None:
+            if len(self._served) >= _MOST_SERVED:
+                self._served.clear()
+            columns = self._served[key] = self._columns_of(decision, method, status)
+        add = self._meter.add
+        for column in columns:
+            add(column)
+        add(self._in_flight[index], -1)
+        self._observe(self._duration[index], finished_ns - started_ns)
+        self._observe(self._overhead[index], sent_ns - started_ns)
+        self._observe(self._upstream[region], heard_ns - sent_ns)
+
+    def _columns_of(
+        self, decision: Decision, method: str, status: int
+    ) -> tuple[int, ...]:
+        route = decision.route.index if decision.route is not None else -1
+        kind = decision.kind if decision.kind != "phantom" else "opaque"
+        columns = [
+            self._plan.request_column(route, method, status, decision.region),
+            self._lanes["compiled"],
+            self._find("token_checks_total", kind, ALLOW),
+            self._find(
+                "region_routed_total",
+                self._own,
+                self._regions[decision.region],
+                decision.source.value,
+            ),
+        ]
+        if decision.cache in self._cache:
+            columns.append(self._cache[decision.cache])
+        return tuple(columns)
 
     def finished(self, flow: Flow, finished_ns: int, *, known_routes: bool) -> None:
         """Count a request that got its answer.
