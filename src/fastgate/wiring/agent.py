@@ -4,6 +4,8 @@ Owns:      nothing after the build.
 Called by: wiring.supervisor, in the forked agent.
 """
 
+import asyncio
+import logging
 import mmap
 import os
 import pathlib
@@ -42,6 +44,7 @@ from fastgate.control.reload import Reloader
 from fastgate.domain.entry import Lifetimes
 from fastgate.domain.metric_plan import TABLE_COLUMNS
 from fastgate.domain.snapshot import Snapshot
+from fastgate.errors import ControlError
 from fastgate.hotpath.gate import Gate
 from fastgate.hotpath.keys import build_keys
 from fastgate.ports import Bus
@@ -49,6 +52,8 @@ from fastgate.wiring.compiled import counters, decisions, revocations
 from fastgate.wiring.node import Node, metric_plan, on_signals, revocation_reader
 
 __all__ = ["run_agent"]
+
+_log = logging.getLogger(__name__)
 
 # Reason: explanations are asked one at a time, by people.
 _EXPLAIN_FACTS = 64
@@ -71,7 +76,7 @@ async def run_agent(node: Node) -> int:
     )
     ending = on_signals(
         {
-            signal.SIGHUP: agent.reload,
+            signal.SIGHUP: lambda: _reload_by_signal(agent),
             signal.SIGUSR1: lasting.audit_reopened,
         }
     )
@@ -97,7 +102,21 @@ class _Lasting:
     audit: AuditLog
 
     async def audit_reopened(self) -> None:
-        self.audit.reopen()
+        try:
+            await asyncio.to_thread(self.audit.reopen)
+        except ControlError as error:
+            _log.error("%s: lines go on to the old file", error)
+
+
+async def _reload_by_signal(agent: Agent) -> None:
+    """Reload, and leave the audit line that one through the admin API leaves."""
+    outcome = await agent.reload()
+    line = {"outcome": "done" if outcome["result"] == "success" else "refused"}
+    try:
+        await asyncio.to_thread(agent.audit, "signal", "reload", line)
+    except ControlError as error:
+        # Whoever sends signals is not asked to wait: the log is the second witness.
+        _log.error("%s: a reload by signal", error)
 
 
 def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
