@@ -46,7 +46,7 @@ from fastgate_bench.subjects import (
     NGINX_JWT,
     NGINX_PLAIN,
 )
-from fastgate_bench.timing import Call, measure
+from fastgate_bench.timing import Call, Timed, measure
 from fastgate_bench.tokens import Issuer
 
 __all__ = ["MEASUREMENTS", "run"]
@@ -113,10 +113,9 @@ async def run(options: Options, tell: Tell) -> Measured:
     pins, issuer = choose_pins(), Issuer()
     measured = Measured(conditions=_conditions(options, pins))
     tell("bare verify", 0.0)
-    verify = _verify_stage(options)
-    measured.stages.append(verify)
-    fresh_rate = options.rate or _FRESH_SHARE * _US_PER_S / verify.values["p50"]
-    fresh_count = int(fresh_rate * options.length_s) + 1
+    verify = _Verify(options)
+    most = _FRESH_SHARE * _US_PER_S / verify.again().values["p50"]
+    fresh_count = int((options.rate or most) * options.length_s) + 1
     with tempfile.TemporaryDirectory(prefix="fastgate-bench-") as name:
         folder = pathlib.Path(name)
         async with contextlib.AsyncExitStack() as stack:
@@ -137,7 +136,10 @@ async def run(options: Options, tell: Tell) -> Measured:
                 gateway = await stack.enter_async_context(running(subject, place, pins))
                 await prove(gateway)
                 gateways[subject.name] = gateway
-            found = await _rounds(options, tell, pins, folder, gateways, fresh_count)
+            found = await _rounds(
+                options, tell, pins, folder, gateways, fresh_count, verify
+            )
+    measured.stages.append(verify.again())
     for one in MEASUREMENTS:
         why = one.subject.absence()
         if why:
@@ -196,6 +198,51 @@ def _place(
     )
 
 
+def _plan(
+    one: Measurement, gateway: Running, tokens: str, options: Options, pins: Pins
+) -> Plan:
+    """Return one round of one line."""
+    connections = options.connections
+    if one.body_bytes >= _MIB:
+        connections = min(connections, _BIG_CONNECTIONS)
+    return Plan(
+        host="127.0.0.1",
+        port=gateway.place.port,
+        rate=options.rate,
+        seconds=options.length_s,
+        connections=connections,
+        method="POST" if one.body_bytes else "GET",
+        target=one.target,
+        body_bytes=one.body_bytes,
+        tokens="" if one.tokens == "none" else tokens,
+        tag=TAG,
+        churn=options.churn,
+        cpu=pins.load,
+    )
+
+
+class _Verify:
+    """The bare call of the library, the floor of a token never seen."""
+
+    def __init__(self, options: Options) -> None:
+        data = b"x" * 400
+        key = ec.generate_private_key(ec.SECP256R1())
+        signature, public = key.sign(data, _ECDSA), key.public_key()
+        self._call = Call(
+            lambda _: public.verify(signature, data, _ECDSA),
+            lambda: [None] * (100 if options.quick else 2_000),
+            lambda found: found is None,
+            note="in this process, on any core",
+        )
+        self._timed = Timed("verify", self._call)
+
+    def again(self) -> Stage:
+        """Measure once more, as each round of the gateways does; returns all so far."""
+        found = measure({"verify": self._call}, 1, lambda _: None)["verify"]
+        self._timed.rounds += found.rounds
+        return self._timed.stage()
+
+
 async def _rounds(
     options: Options,
     tell: Tell,
@@ -203,8 +250,9 @@ async def _rounds(
     folder: pathlib.Path,
     gateways: Mapping[str, Running],
     fresh_count: int,
+    verify: _Verify,
 ) -> dict[str, Rounds]:
-    """Measure every present gateway, round by round."""
+    """Measure every present gateway, and the floor, round by round."""
     present = [one for one in MEASUREMENTS if one.subject.name in gateways]
     issuer = next(iter(gateways.values())).place.issuer
     seen = issuer.tokens(_SEEN_TOKENS, folder / "seen")
@@ -213,23 +261,7 @@ async def _rounds(
     pids = {one.name: gateways[one.subject.name].pid for one in present}
 
     def plan(one: Measurement, tokens: str) -> Plan:
-        connections = options.connections
-        if one.body_bytes >= _MIB:
-            connections = min(connections, _BIG_CONNECTIONS)
-        return Plan(
-            host="127.0.0.1",
-            port=gateways[one.subject.name].place.port,
-            rate=options.rate,
-            seconds=options.length_s,
-            connections=connections,
-            method="POST" if one.body_bytes else "GET",
-            target=one.target,
-            body_bytes=one.body_bytes,
-            tokens="" if one.tokens == "none" else tokens,
-            tag=TAG,
-            churn=options.churn,
-            cpu=pins.load,
-        )
+        return _plan(one, gateways[one.subject.name], tokens, options, pins)
 
     for number, one in enumerate(present):
         tell(f"warming {one.name}", 0.1 + 0.1 * number / len(present))
@@ -237,6 +269,7 @@ async def _rounds(
     for turn in range(count):
         # Written anew each round; no gateway is sent one of them twice.
         fresh = issuer.tokens(fresh_count, folder / "fresh")
+        verify.again()
         plans = {
             one.name: [plan(one, fresh if one.tokens == "fresh" else seen)]
             for one in present
@@ -249,22 +282,6 @@ async def _rounds(
             found[name].loads.append(load)
             found[name].cpu_us.append(cpu_us)
     return found
-
-
-def _verify_stage(options: Options) -> Stage:
-    """Return the bare call of the library, the floor of a token never seen."""
-    data = b"x" * 400
-    key = ec.generate_private_key(ec.SECP256R1())
-    signature, public = key.sign(data, _ECDSA), key.public_key()
-    call = Call(
-        lambda _: public.verify(signature, data, _ECDSA),
-        lambda: [None] * (100 if options.quick else 2_000),
-        lambda found: found is None,
-        note="in this process, on any core",
-    )
-    return measure({"verify": call}, max(3, options.round_count), lambda _: None)[
-        "verify"
-    ].stage()
 
 
 def _describe(
