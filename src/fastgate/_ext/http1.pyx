@@ -154,7 +154,7 @@ cdef class Lane(Acceptor):
             if not pool.open and not pool.dialing:
                 del self.pools[base]
         Acceptor.sweep(self)
-        if self.pools:
+        if self.pools and self.timer is None:
             self.arm()
 
     def forget(self, front):

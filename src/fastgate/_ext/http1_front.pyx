@@ -9,6 +9,8 @@ Source:    RFC 9112 sections 2 to 7 and 9; THREATS T1, T16, T17, T25 and section
 What is malformed is refused with the stable name of a reason; no further byte of that connection
 is looked at. Behind the front, a connection of the general lane takes this object for its
 transport, so that only the front ever reads from the socket.
+
+Longer than others: one object has every state of a connection.
 """
 
 cimport cython
@@ -117,12 +119,12 @@ cdef class Acceptor:
         cdef double now = now_s()
         cdef Front front
         self.timer = None
+        if self.fronts:
+            self.arm()                 # first: whatever happens, the next sweep comes
         for front in list(self.fronts):
             if 0 < front.deadline <= now:
                 front.deadline = 0
                 front.expire()
-        if self.fronts:
-            self.arm()
 
     def close(self):
         """Stop the timer, when the worker ends."""

@@ -6,6 +6,8 @@ Source:    the rules stand in revocation_index.pxd and revocation_arena.pxd.
 
 A check that cannot finish (no writer yet, a bad header, a generation that moves too often) says
 UNSTABLE, which denies like a stale answer.
+
+Longer than others: the reader and the writer of one layout stand side by side.
 """
 
 cimport cython
