@@ -39,3 +39,7 @@ cdef class RequestIds:
     cdef Py_ssize_t left
 
     cdef int put(self, int64_t ms, char* text) except -1
+
+
+cdef int put_field(Out out, const uint8_t* p, Py_ssize_t name, Py_ssize_t name_size,
+                   Py_ssize_t value, Py_ssize_t value_size) except -1

@@ -188,3 +188,11 @@ cdef class RequestIds:
             text[at + 1] = hexes[raw[i] & 15]
             at += 2
         return 0
+
+
+cdef int put_field(Out out, const uint8_t* p, Py_ssize_t name, Py_ssize_t name_size,
+                   Py_ssize_t value, Py_ssize_t value_size) except -1:
+    out.put(p + name, name_size)
+    out.put(b": ", 2)
+    out.put(p + value, value_size)
+    return out.put(b"\r\n", 2)
