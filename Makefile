@@ -89,6 +89,7 @@ docs: install ## Write the generated pages anew
 	$(BIN)/fastgate config schema > docs/config.schema.json
 	$(BIN)/fastgate config reference > docs/configuration.md
 	$(BIN)/python -m tests.domain.metrics_reference > docs/metrics.md
+	$(BIN)/python -m tests.domain.reasons_reference > docs/reasons.md
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) .venv-* build dist src/*.egg-info

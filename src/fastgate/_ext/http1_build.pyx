@@ -18,7 +18,7 @@ from cpython.bytes cimport (
 )
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
 from fastgate._ext.http1_answer cimport plain_letter
 

@@ -26,7 +26,6 @@ from libc.string cimport memset
 from fastgate._ext.http1_bytes cimport now_s
 from fastgate._ext.http1_chunks cimport (
     STEP_DATA,
-    STEP_END,
     STEP_FAULT,
     STEP_MORE,
     begin_chunks,

@@ -7,10 +7,9 @@ Source:    RFC 9112, RFC 9110 section 7.6; THREATS T1-T3, T9, T25, F18, F21.
 
 Only the sunny path is here. A request that needs more than a decision and a connection goes to
 the general lane as it came: nothing of it has reached an upstream by then, or nothing that may
-not be repeated.
+not be repeated. Longer than others: an exchange is one object, read in one place from its first
+byte to its last.
 """
-
-cimport cython
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeLatin1

@@ -98,7 +98,6 @@ cdef inline int find_end(const uint8_t* p, Py_ssize_t size, Search* s,
     cdef const uint8_t* table = fg_class()
     cdef const uint8_t* found
     cdef Py_ssize_t stop, bound
-    cdef int fault
     while s.at < size:
         found = <const uint8_t*>memchr(p + s.at, c'\n', size - s.at)
         bound = limits.header_line if s.first else limits.request_line + 2

@@ -13,7 +13,7 @@ cimport cython
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport uint8_t
 
 from fastgate._ext.http1_answer cimport Answer, find_answer_end, read_answer
 from fastgate._ext.http1_bytes cimport now_s
