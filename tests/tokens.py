@@ -46,6 +46,10 @@ class SigningKey:
         else:
             raise ValueError(alg)
 
+    def __repr__(self) -> str:
+        """Name the key, equally in every process that collects tests."""
+        return f"SigningKey({self.alg!r}, {self.kid!r})"
+
     def sign(self, data: bytes) -> bytes:
         """Return a JWS signature over `data`."""
         if self.alg in {"ES256", "ES384"}:

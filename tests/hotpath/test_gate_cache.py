@@ -168,7 +168,7 @@ def test_gate_forgets_facts_whose_key_has_left(world: World) -> None:
         {"region_claims": ("zone",)},
         {"hasher": KeyHasher(b"rotated", ISSUER)},
     ],
-    ids=str,
+    ids=", ".join,
 )
 def test_gate_forgets_facts_when_the_profile_has_changed(
     world: World, change: dict[str, object]
