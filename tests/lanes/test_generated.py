@@ -113,7 +113,10 @@ class Pair:
         await client.send(payload[cut:])
         got = await client.response(head_only=payload.startswith(b"HEAD "))
         client.close()
-        return (same_names(got.raw or got.body), *request_as_sent(up))
+        # Without a Host, which HTTP/1.0 allows, the upstream is told its own address.
+        address = up.base.removeprefix("http://").encode()
+        sent = (raw.replace(address, b"-") for raw in request_as_sent(up))
+        return (same_names(got.raw or got.body), *sent)
 
 
 @pytest.fixture(scope="module")

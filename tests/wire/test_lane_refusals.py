@@ -5,7 +5,7 @@ closed connection and nothing complete at the upstream (THREATS 10, T1, T3-T6, T
 """
 
 import pytest
-from tests.lane_kit import Gateway, gateway, limits, public, snapshot_of
+from tests.lane_kit import Gateway, gateway, public, snapshot_of
 from tests.recorder import recording
 
 # One loop: what is refused is refused above it, and there are hundreds of cases.
@@ -60,6 +60,7 @@ BAD = {
     "connect": b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
     "trace": b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n",
     "method_lower": b"get / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "method_unknown": b"FOOBAR / HTTP/1.1\r\nHost: a\r\n\r\n",
     "method_garbage": b"\x00\x01\x02\x03 / HTTP/1.1\r\nHost: a\r\n\r\n",
     "asterisk": b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
     "fragment": b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -107,12 +108,14 @@ BAD = {
     + b"\x00" * 40,
 }
 STATUS = {
-    "connect": {405, 400},
-    "trace": {405},
-    "expect_unknown": {417},
-    "http_0_9": {505},
-    "http_2": {505, 400},
-    "http_1_2": {505, 400},
+    "connect": 405,
+    "trace": 405,
+    "method_lower": 501,
+    "method_unknown": 501,
+    "expect_unknown": 417,
+    "http_0_9": 505,
+    "http_2": 505,
+    "http_1_2": 505,
 }
 
 
@@ -147,7 +150,7 @@ async def test_lane_refuses_and_closes(name, split):
     async with recording() as up, gateway(snapshot_of(public(up.base))) as gw:
         statuses, raw = await _statuses(gw, split(BAD[name]))
         assert len(statuses) == 1, raw
-        assert statuses[0] in STATUS.get(name, {400}), raw
+        assert statuses[0] == STATUS.get(name, 400), raw
         assert b"Connection: close" in raw
         if b"HEAD" not in BAD[name]:
             assert b'"code":"' in raw
@@ -157,32 +160,6 @@ async def test_lane_refuses_and_closes(name, split):
         # A connection of its own is not touched by the refused one.
         assert (await gw.ask(marker)).status == 200
         assert [request.target for request in up.requests] == [b"/marker"]
-
-
-BAD_BODIES = {
-    "size_garbage": b"zz\r\nabc\r\n0\r\n\r\n",
-    "size_plus": b"+3\r\nabc\r\n0\r\n\r\n",
-    "size_underscore": b"0_3\r\nabc\r\n0\r\n\r\n",
-    "size_0x": b"0x3\r\nabc\r\n0\r\n\r\n",
-    "size_overflow": b"ffffffffffffffffff\r\nabc\r\n0\r\n\r\n",
-    "size_negative": b"-3\r\nabc\r\n0\r\n\r\n",
-    "missing_crlf": b"3\r\nabcX0\r\n\r\n",
-    "bare_lf": b"3\nabc\n0\n\n",
-    "lf_in_extension": b"3;a\nb\r\nabc\r\n0\r\n\r\n",
-}
-
-
-@pytest.mark.parametrize("split", [_whole, _bytewise, _by_line])
-@pytest.mark.parametrize("name", BAD_BODIES)
-async def test_lane_refuses_a_broken_chunk_and_completes_no_request(name, split):
-    """A chunk that is none ends the request: 400, close, and no whole one upstream."""
-    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    async with recording() as up, gateway(snapshot_of(public(up.base))) as gw:
-        statuses, raw = await _statuses(gw, split(head + BAD_BODIES[name]))
-        assert statuses == [400], raw
-        assert not up.requests
-        (line,) = await gw.logged(1)
-        assert line["reason"] == "bad_request"
 
 
 @pytest.mark.parametrize(
@@ -235,19 +212,6 @@ async def test_cve_2026_54277_split_lines_do_not_pass_the_limit():
         assert not up.requests
 
 
-async def test_cve_2025_69229_many_tiny_chunks_are_one_body():
-    """Ten thousand chunks of a byte are relayed as their ten thousand bytes."""
-    count = 10_000
-    async with recording() as up, gateway(snapshot_of(public(up.base))) as gw:
-        got = await gw.ask(
-            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-            + b"1\r\nx\r\n" * count
-            + b"0\r\n\r\n"
-        )
-        assert got.status == 200
-        assert up.requests[0].body == b"x" * count
-
-
 async def test_lane_enforces_the_body_limit_of_a_route_announced_or_not():
     """413 for a Content-Length over the limit, and for chunks that add up to more."""
     async with recording() as up:
@@ -294,19 +258,3 @@ async def test_lane_reads_nothing_behind_a_refused_request():
         assert statuses == [400]
         assert len(await gw.logged(1)) == 1
         assert not up.requests
-
-
-async def test_cve_2026_22815_limits_hold_for_trailers():
-    """Trailers count against the same bounds as headers, and go nowhere (T17)."""
-    async with recording() as up:
-        snapshot = snapshot_of(public(up.base), limits=limits(header_count=20))
-        async with gateway(snapshot) as gw:
-            statuses, _ = await _statuses(
-                gw,
-                [
-                    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-                    b"1\r\nx\r\n0\r\n" + b"X: a\r\n" * 100 + b"\r\n"
-                ],
-            )
-            assert statuses == [400]
-            assert not up.requests

@@ -15,8 +15,7 @@ cdef extern from *:
     /* Character classes. tchar is RFC 9110 section 5.6.2 without "_": upstreams read it as
        "-", and a name with it would pass filters for the other spelling (THREATS T8). */
     enum {
-        FG_TCHAR = 1, FG_UPPER = 2, FG_DIGIT = 4, FG_PATH = 8, FG_QUERY = 16,
-        FG_FIELD = 32, FG_HOST = 64
+        FG_TCHAR = 1, FG_DIGIT = 2, FG_PATH = 4, FG_QUERY = 8, FG_FIELD = 16, FG_HOST = 32
     };
     static const uint8_t *fg_class(void) {
         static uint8_t table[256];
@@ -32,7 +31,6 @@ cdef extern from *:
                 int digit = c >= '0' && c <= '9';
                 if (alpha || digit) f |= FG_TCHAR | FG_PATH | FG_QUERY | FG_HOST;
                 if (c == '-' || c == '.') f |= FG_HOST;
-                if (c >= 'A' && c <= 'Z') f |= FG_UPPER;
                 if (digit) f |= FG_DIGIT;
                 if (c == '\\t' || (c >= 0x20 && c != 0x7f)) f |= FG_FIELD;
                 table[c] = f;
@@ -47,7 +45,6 @@ cdef extern from *:
     """
     enum:
         FG_TCHAR
-        FG_UPPER
         FG_DIGIT
         FG_PATH
         FG_QUERY

@@ -4,14 +4,24 @@ Owns:      nothing; header-only, included by the http1 modules, for both directi
 Called by: http1 for each segment of a chunked body.
 Source:    RFC 9112 section 7.1; THREATS T1, T17, U1.
 
-Sizes are hexadecimal digits alone. Extensions and trailers are checked, bounded and dropped:
-nothing of them goes on (RFC 9112 sections 7.1.1 and 7.1.2).
+Sizes are hexadecimal digits alone, with nothing between them and the semicolon or CRLF.
+Extensions and trailers are checked, bounded and dropped: nothing of them goes on (RFC 9112
+sections 7.1.1 and 7.1.2). Blanks within an extension, which RFC 9112 calls bad and wants read, are
+taken: they cannot move its end. A trailer is refused where some reader could take it for a header
+that frames, routes or authenticates (RFC 9110 section 6.5.1); another, like Content-Type, is not.
 """
 
 from libc.stdint cimport int64_t, uint8_t
 
 from fastgate._ext.http1_bytes cimport FG_FIELD, FG_TCHAR, fg_class
-from fastgate._ext.http1_scan cimport KIND_OTHER, KIND_RARE, KIND_TRACE, kind_of
+from fastgate._ext.http1_scan cimport (
+    KIND_AGENT,
+    KIND_OTHER,
+    KIND_RARE,
+    KIND_TRACE,
+    KIND_TYPE,
+    kind_of,
+)
 
 cdef enum:
     # Reasons: THREATS section 4; 15 digits are more than any disk and no overflow.
@@ -24,21 +34,24 @@ cdef enum:
 
 cdef enum:                      # states
     CHUNK_SIZE = 0
-    CHUNK_EXT_NAME = 1
-    CHUNK_EXT_VALUE = 2
-    CHUNK_EXT_TEXT = 3
-    CHUNK_EXT_QUOTED = 4
-    CHUNK_EXT_ESCAPED = 5
-    CHUNK_EXT_END = 6
-    CHUNK_SIZE_LF = 7
-    CHUNK_DATA = 8
-    CHUNK_DATA_CR = 9
-    CHUNK_DATA_LF = 10
-    CHUNK_TRAILERS = 11
-    CHUNK_TRAILER_NAME = 12
-    CHUNK_TRAILER_VALUE = 13
-    CHUNK_TRAILER_LF = 14
-    CHUNK_END_LF = 15
+    CHUNK_EXT_NAME = 1          # before a name
+    CHUNK_EXT_NAMED = 2         # in it
+    CHUNK_EXT_NAME_GAP = 3      # in blanks behind it
+    CHUNK_EXT_VALUE = 4         # before a value
+    CHUNK_EXT_TEXT = 5          # in one that is a token
+    CHUNK_EXT_QUOTED = 6
+    CHUNK_EXT_ESCAPED = 7
+    CHUNK_EXT_CLOSED = 8        # right behind a quoted one
+    CHUNK_EXT_VALUE_GAP = 9     # in blanks behind a value
+    CHUNK_SIZE_LF = 10
+    CHUNK_DATA = 11
+    CHUNK_DATA_CR = 12
+    CHUNK_DATA_LF = 13
+    CHUNK_TRAILERS = 14
+    CHUNK_TRAILER_NAME = 15
+    CHUNK_TRAILER_VALUE = 16
+    CHUNK_TRAILER_LF = 17
+    CHUNK_END_LF = 18
 
 cdef enum:                      # steps
     STEP_FAULT = -1
@@ -92,45 +105,50 @@ cdef inline bint size_byte(Chunks* c, uint8_t b) noexcept nogil:
 
 
 cdef inline bint extension_byte(Chunks* c, uint8_t b) noexcept nogil:
-    # chunk-ext without the blanks that RFC 9112 section 7.1.1 calls bad.
     cdef bint token = fg_class()[b] & FG_TCHAR != 0 or b == c'_'
+    cdef bint blank = b == c' ' or b == c'\t'
+    cdef int state = c.state
     c.extension += 1
     c.extensions += 1
     if c.extension > MAX_EXTENSION or c.extensions > MAX_EXTENSIONS:
         return False
-    if c.state == CHUNK_EXT_QUOTED:
+    if state == CHUNK_EXT_QUOTED:
         if b == c'"':
-            c.state = CHUNK_EXT_END
+            c.state = CHUNK_EXT_CLOSED
         elif b == c'\\':
             c.state = CHUNK_EXT_ESCAPED
         return fg_class()[b] & FG_FIELD != 0
-    if c.state == CHUNK_EXT_ESCAPED:
+    if state == CHUNK_EXT_ESCAPED:
         c.state = CHUNK_EXT_QUOTED
         return fg_class()[b] & FG_FIELD != 0
-    if c.state == CHUNK_EXT_NAME or c.state == CHUNK_EXT_VALUE:
+    if state == CHUNK_EXT_NAME or state == CHUNK_EXT_VALUE:
         # At least one character of a token, or the quote of a value.
         if token:
-            c.state = CHUNK_EXT_TEXT if c.state == CHUNK_EXT_VALUE else CHUNK_EXT_END
-            return True
-        if b == c'"' and c.state == CHUNK_EXT_VALUE:
+            c.state = CHUNK_EXT_TEXT if state == CHUNK_EXT_VALUE else CHUNK_EXT_NAMED
+        elif b == c'"' and state == CHUNK_EXT_VALUE:
             c.state = CHUNK_EXT_QUOTED
-            return True
-        return False
-    if b == c'\r':
-        c.state = CHUNK_SIZE_LF
-    elif b == c';':
+        else:
+            return blank
+        return True
+    if b == c';':
         c.state = CHUNK_EXT_NAME
-    elif b == c'=' and c.state == CHUNK_EXT_END:
+    elif b == c'=' and (state == CHUNK_EXT_NAMED or state == CHUNK_EXT_NAME_GAP):
         c.state = CHUNK_EXT_VALUE
+    elif state == CHUNK_EXT_NAME_GAP or state == CHUNK_EXT_VALUE_GAP:
+        return blank                   # and no end: nothing may follow a blank unseen
+    elif b == c'\r':
+        c.state = CHUNK_SIZE_LF
+    elif blank:
+        c.state = CHUNK_EXT_NAME_GAP if state == CHUNK_EXT_NAMED else CHUNK_EXT_VALUE_GAP
     else:
-        return token
+        return token and state != CHUNK_EXT_CLOSED
     return True
 
 
 cdef inline bint is_trailer(const Chunks* c) noexcept nogil:
-    # RFC 9110 section 6.5.1: nothing that frames, routes or authenticates comes this late.
     cdef int kind = kind_of(c.name, c.name_size)
-    return kind == KIND_OTHER or kind == KIND_TRACE or kind == KIND_RARE
+    return (kind == KIND_OTHER or kind == KIND_TRACE or kind == KIND_RARE or kind == KIND_TYPE
+            or kind == KIND_AGENT)
 
 
 cdef inline bint trailer_byte(Chunks* c, uint8_t b) noexcept nogil:

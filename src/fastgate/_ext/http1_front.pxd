@@ -69,6 +69,7 @@ cdef class Front:
     cdef Py_ssize_t take_body(self, const uint8_t* p, Py_ssize_t size) except -1
     cdef int lend(self, bytes head) except -1
     cdef Py_ssize_t feed_body(self, const uint8_t* p, Py_ssize_t size) except -1
+    cdef Py_ssize_t feed_chunks(self, const uint8_t* p, Py_ssize_t size) except -1
     cdef int refuse(self, str reason) except -1
     cdef int settle_reading(self) except -1
     cdef int expect_head(self, double delay_s) except -1

@@ -26,6 +26,7 @@ from libc.string cimport memset
 from fastgate._ext.http1_bytes cimport now_s
 from fastgate._ext.http1_chunks cimport (
     STEP_DATA,
+    STEP_END,
     STEP_FAULT,
     STEP_MORE,
     begin_chunks,
@@ -48,6 +49,7 @@ cdef tuple FAULTS = (
     "method_not_allowed",
     "http_version",
     "invalid_request",
+    "not_supported",
 )
 
 _OVERLOADED_BODY = (
@@ -290,24 +292,32 @@ cdef class Front:
         return 0
 
     cdef Py_ssize_t feed_body(self, const uint8_t* p, Py_ssize_t size) except -1:
-        cdef Py_ssize_t at = 0, start = 0, accepted = 0
-        cdef int step = STEP_MORE
+        cdef Py_ssize_t at = 0
         if self.back_paused:
             return 0
-        if not self.chunked:
-            at = accepted = size if size < self.left else self.left
-            self.left -= at
-            self.body_open = self.left > 0
-        else:
-            while True:
-                step = next_chunk(&self.chunks, p, size, &at, &start)
-                if step != STEP_FAULT:
-                    accepted = at
-                if step != STEP_DATA:
-                    break
-            self.body_open = step == STEP_MORE
-        if accepted:
-            self.back.data_received(PyBytes_FromStringAndSize(<const char*>p, accepted))
+        if self.chunked:
+            return self.feed_chunks(p, size)
+        at = size if size < self.left else self.left
+        self.left -= at
+        self.body_open = self.left > 0
+        self.back.data_received(PyBytes_FromStringAndSize(<const char*>p, at))
+        return at
+
+    cdef Py_ssize_t feed_chunks(self, const uint8_t* p, Py_ssize_t size) except -1:
+        # In chunks of our own: no extension and no trailer is read twice (T1, T25).
+        cdef Py_ssize_t at = 0, start = 0
+        cdef int step = STEP_DATA
+        data = bytearray()
+        while step == STEP_DATA:
+            step = next_chunk(&self.chunks, p, size, &at, &start)
+            if step == STEP_DATA:
+                data += PyBytes_FromStringAndSize(<const char*>p + start, at - start)
+        self.body_open = step == STEP_MORE
+        framed = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+        if step == STEP_END:
+            framed += b"0\r\n\r\n"
+        if framed:
+            self.back.data_received(framed)
         if step == STEP_FAULT:
             self.state = STATE_DEAF
             self.back.spoil()

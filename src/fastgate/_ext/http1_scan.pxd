@@ -2,7 +2,8 @@
 
 Owns:      nothing; header-only, included by the http1 modules.
 Called by: http1 for every message of a downstream connection, before either lane.
-Source:    RFC 9112 sections 2 to 6 and 11.2, RFC 9110 section 5; THREATS T1, T5, T6, T17.
+Source:    RFC 9112 sections 2 to 6 and 11.2, RFC 9110 sections 5 and 9.1; THREATS T1, T5, T6,
+           T17 and section 7.
 
 Two steps. `find_end` runs over each byte once, however the head is split, and enforces the
 limits while it grows. `read_head` then reads the complete head: what is not certain to be
@@ -19,11 +20,11 @@ from fastgate._ext.http1_bytes cimport (
     FG_PATH,
     FG_QUERY,
     FG_TCHAR,
-    FG_UPPER,
     decimal,
     fg_class,
     same,
 )
+from fastgate._ext.http1_methods cimport exactly, rare_method, usual_method
 
 cdef enum:                      # faults: the order of FAULTS in http1_front.pyx
     FAULT_NONE = 0
@@ -33,6 +34,7 @@ cdef enum:                      # faults: the order of FAULTS in http1_front.pyx
     FAULT_METHOD = 4
     FAULT_VERSION = 5
     FAULT_CREDENTIALS = 6
+    FAULT_UNSUPPORTED = 7
 
 cdef enum:                      # kinds of header fields
     KIND_OTHER = 0
@@ -83,6 +85,7 @@ ctypedef struct Head:
     Py_ssize_t path_size        # of the target, without query
     int minor
     bint plain                  # the compiled lane may take it
+    bint usual                  # one of the seven methods that it knows
     bint close
     bint chunked
     int64_t length              # -1: no Content-Length
@@ -138,11 +141,21 @@ cdef inline int too_long(const Search* s) noexcept nogil:
     return FAULT_HEADERS_TOO_LARGE if s.first else FAULT_TARGET_TOO_LONG
 
 
+cdef inline int read_method(const uint8_t* p, Py_ssize_t size, Head* head) noexcept nogil:
+    head.usual = usual_method(p, size)
+    if head.usual or rare_method(p, size):
+        return FAULT_NONE
+    if (exactly(p, size, b"CONNECT", 7) or exactly(p, size, b"TRACE", 5)
+            or exactly(p, size, b"TRACK", 5)):
+        return FAULT_METHOD
+    return FAULT_UNSUPPORTED                   # RFC 9110 section 9.1
+
+
 cdef inline int read_line(const uint8_t* p, Py_ssize_t size, Head* head) noexcept nogil:
     """Read a request line without its CRLF; returns a Fault."""
     cdef const uint8_t* table = fg_class()
     cdef Py_ssize_t at = 0, target
-    while at < size and (table[p[at]] & FG_UPPER or (at > 0 and p[at] == c'-')):
+    while at < size and (table[p[at]] & FG_TCHAR or p[at] == c'_'):
         at += 1
     if at == 0 or at > MAX_METHOD or at == size or p[at] != c' ':
         return FAULT_BAD_REQUEST
@@ -165,10 +178,7 @@ cdef inline int read_line(const uint8_t* p, Py_ssize_t size, Head* head) noexcep
     if p[at + 5] != c'1' or p[at + 7] > c'1':
         return FAULT_VERSION
     head.minor = p[at + 7] - c'0'
-    if (same(p, head.method_size, b"connect", 7) or same(p, head.method_size, b"trace", 5)
-            or same(p, head.method_size, b"track", 5)):
-        return FAULT_METHOD
-    return FAULT_NONE
+    return read_method(p, head.method_size, head)
 
 
 cdef inline bint plain_target(const uint8_t* p, Py_ssize_t size,
@@ -308,13 +318,6 @@ cdef inline int read_framing(const uint8_t* p, Head* head) noexcept nogil:
     return FAULT_NONE
 
 
-cdef inline bint plain_method(const uint8_t* p, Py_ssize_t size) noexcept nogil:
-    # Others are legal; aiohttp's parser knows which of them exist.
-    return (same(p, size, b"get", 3) or same(p, size, b"post", 4) or same(p, size, b"put", 3)
-            or same(p, size, b"head", 4) or same(p, size, b"patch", 5)
-            or same(p, size, b"delete", 6) or same(p, size, b"options", 7))
-
-
 cdef inline void settle_lane(const uint8_t* p, Head* head) noexcept nogil:
     cdef const Field* field
     cdef int kind
@@ -322,7 +325,7 @@ cdef inline void settle_lane(const uint8_t* p, Head* head) noexcept nogil:
     for kind in range(KIND_CONNECTION, KIND_ODD):
         if head.seen[kind] > 1:
             head.plain = False
-    if head.minor == 0 or head.seen[KIND_ODD] or not plain_method(p, head.method_size):
+    if head.minor == 0 or head.seen[KIND_ODD] or not head.usual:
         head.plain = False
     if head.seen[KIND_CONNECTION]:
         field = &head.fields[head.last[KIND_CONNECTION]]
@@ -332,8 +335,8 @@ cdef inline void settle_lane(const uint8_t* p, Head* head) noexcept nogil:
             head.plain = False
     if head.chunked or head.length > 0:
         # A body on these needs the leave of the route (THREATS T18).
-        if (same(p, head.method_size, b"get", 3) or same(p, head.method_size, b"head", 4)
-                or same(p, head.method_size, b"delete", 6)):
+        if (exactly(p, head.method_size, b"GET", 3) or exactly(p, head.method_size, b"HEAD", 4)
+                or exactly(p, head.method_size, b"DELETE", 6)):
             head.plain = False
 
 

@@ -27,7 +27,7 @@ __all__ = [
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
-_METHOD = re.compile(r"[A-Z][A-Z-]{0,31}")
+_METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}")
 _NAME = re.compile(rb"[!#$%&'*+\-.^`|~0-9A-Za-z]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _HOST = re.compile(
@@ -40,6 +40,15 @@ _MAX_PORT = 65_535
 
 # Reason: RFC 9110 section 9.3.6 and 9.3.8; a gateway that tunnels or echoes is a hole.
 _REFUSED_METHODS = frozenset({"CONNECT", "TRACE", "TRACK"})
+# Of IANA's registry, those that act on the target that a route was chosen for. COPY,
+# MOVE, LINK and the like name a second one, which no check has seen.
+FORWARDED_METHODS = frozenset(
+    {
+        *("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"),
+        *("SEARCH", "REPORT", "PROPFIND", "PROPPATCH", "MKCOL", "MKCALENDAR"),
+        *("LOCK", "UNLOCK", "ACL"),
+    }
+)
 # `Connection` may not remove what framing, routing or identity hangs on (T9).
 _PROTECTED = frozenset(
     {b"host", b"authorization", b"content-length", b"transfer-encoding"}
@@ -153,8 +162,9 @@ def _line_fault(
         return Reason.HTTP_VERSION
     if method in _REFUSED_METHODS:
         return Reason.METHOD_NOT_ALLOWED
-    if not _METHOD.fullmatch(method):
-        return Reason.BAD_REQUEST
+    if method not in FORWARDED_METHODS:
+        # RFC 9110 section 9.1: 501 for a method that is one and not known.
+        return Reason.NOT_SUPPORTED if _METHOD.fullmatch(method) else Reason.BAD_REQUEST
     # The line holds two spaces and the version besides.
     if len(method) + len(target) + 10 > limits.request_line_bytes:
         return Reason.TARGET_TOO_LONG
