@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from fastgate._ext import counters
 from fastgate.domain.decision import Asked, Decision
 from fastgate.domain.introspection import IntrospectionAnswer
+from fastgate.domain.metric_plan import TABLE_COLUMNS
 from fastgate.domain.request import RequestHead
 from fastgate.domain.route import Route
 from fastgate.domain.snapshot import Snapshot
@@ -140,10 +142,18 @@ class FakeAccessLog:
 
 
 class FakeMeter:
-    """ports.Meter that keeps its columns."""
+    """ports.Meter over memory of its own, whose columns can be read."""
 
     def __init__(self) -> None:
-        self.columns: Counter[int] = Counter()
+        memory = bytearray(counters.size(1, TABLE_COLUMNS))
+        self._table = counters.CounterTable(memory, 1, TABLE_COLUMNS)
+        row = counters.CounterRow(memory, 0, TABLE_COLUMNS)
+        self.add, self.column = row.add, row.column
+        self.histogram, self.served = row.histogram, row.served
 
-    def add(self, column: int, n: int = 1) -> None:
-        self.columns[column] += n
+    @property
+    def columns(self) -> Counter[int]:
+        """What was added to each column."""
+        found = self._table.nonzero(0, TABLE_COLUMNS)
+        half = 1 << 63
+        return Counter({place: n - 2 * half if n >= half else n for place, n in found})

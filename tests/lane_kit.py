@@ -275,7 +275,7 @@ class Gateway:
             health=self.health,
             clock=self.clock,
             access_log=self.log,
-            tally=lambda: self.relay.tally,
+            counting=self.relay,
             dial=self.pool.dial,
         )
         self.lane = GeneralLane(

@@ -9,7 +9,7 @@ place; it holds no code.
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from fastgate.domain.event import Event
 from fastgate.domain.introspection import IntrospectionAnswer
@@ -22,17 +22,20 @@ __all__ = [
     "Bus",
     "BusListener",
     "Clock",
+    "Column",
     "DecisionCache",
     "Exchange",
     "ExchangeHandler",
     "Fetched",
     "Fetcher",
+    "Histogram",
     "Introspector",
     "Journal",
     "KeyAsker",
     "Meter",
     "RevocationReader",
     "RevocationWriter",
+    "Served",
     "UpstreamDialer",
     "UpstreamLink",
 ]
@@ -171,11 +174,64 @@ class Fetcher(Protocol):
         ...
 
 
+class Column(Protocol):
+    """One column of a worker's counters."""
+
+    def add(self, n: int = 1) -> None:
+        """Add to it."""
+        ...
+
+
+class Histogram(Protocol):
+    """Times of one kind, in buckets."""
+
+    def observe(self, ns: int) -> None:
+        """Count a time in nanoseconds; a negative one counts as 0."""
+        ...
+
+
+class Served(Protocol):
+    """What every request of one kind adds when it went well, all at once."""
+
+    def count(
+        self,
+        started_ns: int,
+        sent_ns: int,
+        heard_ns: int,
+        begun_ns: int,
+        finished_ns: int,
+    ) -> None:
+        """Count one, by when its parts were reached; one clock, nanoseconds."""
+        ...
+
+
 class Meter(Protocol):
     """Counters of one worker slot."""
 
     def add(self, column: int, n: int = 1) -> None:
         """Add to a column of the metric plan."""
+        ...
+
+    def column(self, column: int) -> "Column":
+        """Return one column, to be added to without its number."""
+        ...
+
+    def histogram(self, first_column: int, bounds_ns: tuple[int, ...]) -> Any:
+        """Return the Histogram that begins at a column; `served` takes its like."""
+        ...
+
+    def served(
+        self,
+        columns: tuple[int, ...],
+        in_flight: int,
+        duration: Any,
+        overhead: Any,
+        upstream: Any,
+    ) -> Served:
+        """Return what adds one to each column, takes one from `in_flight`, and times.
+
+        columns: 8 at most.
+        """
         ...
 
 

@@ -129,12 +129,25 @@ def test_tally_counts_a_plain_request_like_any_other(counted, kind, cache):
     for one in (tally, other):
         one.begin(0)
     for _ in range(2):
-        tally.served(decision, "GET", 200, 1_000, 31_000, 900_000, 950_000)
+        served = tally.served(decision, "GET", 200)
+        served.count(1_000, 31_000, 900_000, 910_000, 950_000)
         flow = Flow(SimpleNamespace(lane="compiled"), snapshot, 1_000)
         flow.decision, flow.status = decision, 200
         flow.inbound = SimpleNamespace(head=SimpleNamespace(method="GET"))
-        flow.sent_ns, flow.heard_ns, flow.begun_ns = 31_000, 900_000, 900_000
+        flow.sent_ns, flow.heard_ns, flow.begun_ns = 31_000, 900_000, 910_000
         other.decided(decision)
         other.end(0)
         other.finished(flow, 950_000, known_routes=True)
     assert tally._meter.columns == other._meter.columns
+
+
+def test_tally_times_the_checks_of_a_token_by_its_issuer(counted):
+    """A route without tokens has no issuer, and nothing to time."""
+    snapshot, tally, column = counted
+    decision = decided(Verdict.ALLOW, snapshot, Head(), cache="miss")
+    tally.verified(decision, 70_000)
+    assert not column.meter.columns
+    decision.route = SimpleNamespace(issuer=SimpleNamespace(index=0))
+    tally._verified = [tally._meter.histogram(0, (50_000, 100_000))]
+    tally.verified(decision, 70_000)
+    assert column.meter.columns == {1: 1, 3: 70_000}

@@ -35,6 +35,27 @@ class CounterRow:
         """Set a gauge, 0 to 2 ** 64 - 1; a column outside the row as in `add`."""
     def overflow(self) -> int:
         """Return how many calls named a column outside the row."""
+    def column(self, column: int) -> Column:
+        """Return one column, to be added to without its number."""
+    def histogram(self, first_column: int, bounds_ns: tuple[int, ...]) -> Histogram:
+        """Return a histogram in this row; raises as it does."""
+    def served(
+        self,
+        columns: tuple[int, ...],
+        in_flight: int,
+        duration: Histogram,
+        overhead: Histogram,
+        upstream: Histogram,
+    ) -> Served:
+        """Return what one kind of request adds to this row; raises as it does."""
+
+@final
+class Column:
+    """One column of a row."""
+
+    def __new__(cls, row: CounterRow, column: int) -> Column: ...
+    def add(self, n: int = 1) -> None:
+        """Add, as the row's `add` does."""
 
 @final
 class Histogram:
@@ -50,6 +71,35 @@ class Histogram:
     ) -> Histogram: ...
     def observe(self, ns: int) -> None:
         """Count a time in nanoseconds; a negative one (a clock stepped) counts as 0."""
+
+@final
+class Served:
+    """What every request of one kind adds when it went well, all at once.
+
+    columns: Up to 8, each counted by one. in_flight: The gauge to take one from.
+    duration, overhead, upstream: Histograms of the same row.
+    Raises ValueError for more columns.
+    """
+
+    def __new__(
+        cls,
+        row: CounterRow,
+        columns: tuple[int, ...],
+        in_flight: int,
+        duration: Histogram,
+        overhead: Histogram,
+        upstream: Histogram,
+    ) -> Served: ...
+    def count(
+        self,
+        started_ns: int,
+        sent_ns: int,
+        heard_ns: int,
+        begun_ns: int,
+        finished_ns: int,
+    ) -> None:
+        """Count one: its head was read, left for the upstream, was answered, left
+        for the client, and all of it was over, in nanoseconds of one clock."""
 
 @final
 class CounterTable:

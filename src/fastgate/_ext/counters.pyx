@@ -17,6 +17,7 @@ unchecked.
 """
 
 cimport cython
+
 from cpython.buffer cimport (
     PyBUF_SIMPLE,
     PyBUF_WRITABLE,
@@ -59,7 +60,6 @@ cdef enum:
     ROW_LAYOUT = 0
     ROW_USED = 1
     ROW_OVERFLOW = 2
-    MAX_BOUNDS = 32        # a longer histogram is a mistake, and the search is linear
 
 cdef uint64_t MAGIC = 0x31746E756F436746     # "FgCount1" in memory
 cdef uint64_t VERSION = 1
@@ -86,12 +86,6 @@ def size(Py_ssize_t rows, Py_ssize_t columns):
 
 cdef class Block:
     """A buffer with its header read and checked; base of the two views below."""
-
-    cdef Py_buffer view
-    cdef bint held
-    cdef uint64_t* words
-    cdef Py_ssize_t rows
-    cdef Py_ssize_t columns
 
     def __dealloc__(self):
         if self.held:
@@ -129,10 +123,6 @@ cdef class Block:
 @cython.final
 cdef class CounterRow(Block):
     """See counters.pyi."""
-
-    cdef uint64_t* head
-    cdef uint64_t* cells
-    cdef Py_ssize_t used
 
     def __cinit__(self, object buffer, Py_ssize_t row, Py_ssize_t columns, uint64_t layout=0):
         cdef uint64_t before
@@ -174,7 +164,17 @@ cdef class CounterRow(Block):
     def overflow(self):
         return fg_load(self.head + ROW_OVERFLOW)
 
-    cdef inline void bump(self, Py_ssize_t column, int64_t n) noexcept nogil:
+    def column(self, Py_ssize_t column):
+        return Column(self, column)
+
+    def histogram(self, Py_ssize_t first_column, tuple bounds_ns not None):
+        return Histogram(self, first_column, bounds_ns)
+
+    def served(self, tuple columns, Py_ssize_t in_flight, Histogram duration, Histogram overhead,
+               Histogram upstream):
+        return Served(self, columns, in_flight, duration, overhead, upstream)
+
+    cdef void bump(self, Py_ssize_t column, int64_t n) noexcept nogil:
         # One writer a row: load and store suffice, no locked instruction.
         if column < 0 or column >= self.used:
             self.overflow_by_one()
@@ -186,13 +186,20 @@ cdef class CounterRow(Block):
 
 
 @cython.final
-cdef class Histogram:
+cdef class Column:
     """See counters.pyi."""
 
-    cdef CounterRow row
-    cdef Py_ssize_t first
-    cdef int bound_count
-    cdef int64_t bounds_ns[MAX_BOUNDS]
+    def __cinit__(self, CounterRow row not None, Py_ssize_t column):
+        self.row = row
+        self.place = column
+
+    def add(self, int64_t n=1):
+        self.row.bump(self.place, n)
+
+
+@cython.final
+cdef class Histogram:
+    """See counters.pyi."""
 
     def __cinit__(self, CounterRow row not None, Py_ssize_t first_column, tuple bounds_ns not None):
         cdef int index
@@ -209,6 +216,9 @@ cdef class Histogram:
                 raise ValueError("bounds are positive and rise")
 
     def observe(self, int64_t ns):
+        self.count(ns)
+
+    cdef void count(self, int64_t ns) noexcept nogil:
         cdef int bucket = 0
         if ns < 0:          # a clock that stepped must not wrap the sum
             ns = 0
@@ -219,10 +229,43 @@ cdef class Histogram:
 
 
 @cython.final
+cdef class Served:
+    """See counters.pyi."""
+
+    def __cinit__(self, CounterRow row not None, tuple columns not None, Py_ssize_t in_flight,
+                  Histogram duration not None, Histogram overhead not None,
+                  Histogram upstream not None):
+        cdef Py_ssize_t column
+        if len(columns) > MAX_SERVED:
+            raise ValueError("too many columns")
+        for column in columns:
+            self.columns[self.column_count] = column
+            self.column_count += 1
+        self.row = row
+        self.in_flight = in_flight
+        self.duration = duration
+        self.overhead = overhead
+        self.upstream = upstream
+
+    def count(self, int64_t started_ns, int64_t sent_ns, int64_t heard_ns, int64_t begun_ns,
+              int64_t finished_ns):
+        self.add(started_ns, sent_ns, heard_ns, begun_ns, finished_ns)
+
+    cdef void add(self, int64_t started_ns, int64_t sent_ns, int64_t heard_ns, int64_t begun_ns,
+                  int64_t finished_ns) noexcept nogil:
+        cdef int index
+        for index in range(self.column_count):
+            self.row.bump(self.columns[index], 1)
+        self.row.bump(self.in_flight, -1)
+        self.duration.count(finished_ns - started_ns)
+        self.overhead.count(sent_ns - started_ns + begun_ns - heard_ns)
+        self.upstream.count(heard_ns - sent_ns)
+
+
+@cython.final
 cdef class CounterTable(Block):
     """See counters.pyi."""
 
-    cdef uint64_t layout
 
     def __cinit__(self, object buffer, Py_ssize_t rows, Py_ssize_t columns, uint64_t layout=0):
         check_shape(rows, columns)

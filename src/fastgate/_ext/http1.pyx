@@ -53,7 +53,7 @@ cdef class Downstream(Asking):
         self.heard_ns = self.begun_ns = lane.boot_ns()
         self.closing = self.closing or self.body_open or lane.lane.draining
         self.chunks_down = not empty and length < 0
-        lane.desk.succeeded(self.pool.base)
+        lane.succeeded(self.pool.base)
         out.size = 0
         out.put_bytes(lane.status_lines.get(a.status) or b"HTTP/1.1 %d " % a.status)
         out.put(b"\r\n", 2)
@@ -137,13 +137,13 @@ cdef class Downstream(Asking):
     cdef int report(self, object reason) except -1:
         """Count and log this exchange."""
         cdef PlainLane lane = self.lane()
+        if self.verify_ns and lane.counting.tally is not None:
+            lane.counting.tally.verified(self.decision, self.verify_ns)
         if (reason is None and self.begun_ns and self.tally is not None
                 and not self.snapshot.access_log and self.decision.conflict is None
-                and lane.tally() is self.tally):
-            self.tally.served(
-                self.decision, self.judged.method, self.status, self.started_ns, self.sent_ns,
-                self.heard_ns, lane.boot_ns(),
-            )
+                and lane.counting.tally is self.tally and self.plan.tally is self.tally):
+            self.plan.served_like(self.decision, self.method, self.status).add(
+                self.started_ns, self.sent_ns, self.heard_ns, self.begun_ns, lane.boot_ns())
             return 0
         lane.desk.finished(
             self.snapshot, self.decision, self.judged, self.id_text(), self.trace, self.status,

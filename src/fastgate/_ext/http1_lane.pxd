@@ -1,5 +1,6 @@
 """The compiled lane's own; see http1_lane.pyx."""
 
+from fastgate._ext.counters cimport Column, Served
 from fastgate._ext.http1_build cimport Names, Out, RequestIds
 from fastgate._ext.http1_front cimport Acceptor
 from fastgate._ext.http1_upstream cimport Pool
@@ -15,6 +16,18 @@ cdef class Plan:
     cdef double first_byte_s
     cdef double idle_s
     cdef Py_ssize_t connections
+    cdef Py_ssize_t index
+    cdef object tally           # what the rest was found under
+    cdef Column in_flight
+    cdef Served served          # counts requests like the last one, which were told by:
+    cdef str method
+    cdef str kind
+    cdef str cache
+    cdef object source
+    cdef int status
+
+    cdef int count_by(self, tally) except -1
+    cdef Served served_like(self, decision, str method, int status)
 
 
 cdef class PlainLane(Acceptor):
@@ -22,8 +35,10 @@ cdef class PlainLane(Acceptor):
     cdef object decide
     cdef object boot_ns
     cdef object wall_s
-    cdef object tally
-    cdef object request_head
+    cdef object choose
+    cdef object succeeded
+    cdef object counting
+    cdef object plain_head
     cdef object allow
     cdef object deny
     cdef dict status_lines

@@ -7,6 +7,7 @@ Called by: http1_request and http1, on each plain request; nothing here waits.
 
 cimport cython
 
+from fastgate._ext.counters cimport Served
 from fastgate._ext.http1_build cimport Names, Out, RequestIds
 from fastgate._ext.http1_bytes cimport now_s
 from fastgate._ext.http1_front cimport Acceptor
@@ -31,6 +32,26 @@ cdef class Plan:
         self.first_byte_s = route.upstream_timeout_s
         self.idle_s = route.idle_timeout_s
         self.connections = snapshot.limits.upstream_connections
+        self.index = route.index
+
+    cdef int count_by(self, tally) except -1:
+        """Count under another tally from now on."""
+        self.tally = tally
+        self.in_flight = tally.in_flight[self.index]
+        self.served = None
+        return 0
+
+    cdef Served served_like(self, decision, str method, int status):
+        """Return what counts a request; most are like the one before."""
+        kind, cache, source = decision.kind, decision.cache, decision.source
+        # By identity: each is one of few objects, and another only costs a look-up.
+        if (self.served is None or self.status != status or self.method is not method
+                or self.kind is not kind or self.cache is not cache
+                or self.source is not source):
+            self.served = self.tally.served(decision, method, status)
+            self.status, self.method = status, method
+            self.kind, self.cache, self.source = kind, cache, source
+        return self.served
 
 
 cdef class PlainLane(Acceptor):
@@ -42,8 +63,10 @@ cdef class PlainLane(Acceptor):
         self.decide = desk.decide
         self.boot_ns = desk.boot_ns
         self.wall_s = desk.wall_s
-        self.tally = desk.tally
-        self.request_head = desk.request_head
+        self.choose = desk.choose
+        self.succeeded = desk.succeeded
+        self.counting = desk.counting
+        self.plain_head = desk.plain_head
         self.allow = desk.allow
         self.deny = desk.deny
         self.status_lines = desk.status_lines

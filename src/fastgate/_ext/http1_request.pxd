@@ -13,6 +13,7 @@ cdef class Asking(Relayed):
     cdef Pool pool
     cdef Plan plan
     cdef object judged          # the RequestHead
+    cdef str method
     cdef object decision
     cdef object snapshot
     cdef object tally           # what the exchange was begun under
@@ -35,6 +36,7 @@ cdef class Asking(Relayed):
     cdef int status
     cdef int64_t decided_ns
     cdef int64_t started_ns
+    cdef int64_t verify_ns      # 0: the token was seen before, or there is none
     cdef int64_t sent_ns
     cdef int64_t heard_ns
     cdef int64_t begun_ns

@@ -14,6 +14,7 @@ byte to its last.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeLatin1
 from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memcmp
 
 from fastgate._ext.http1_build cimport Out, put_field
 from fastgate._ext.http1_bytes cimport now_s, same
@@ -84,6 +85,9 @@ cdef class Asking(Relayed):
             return False               # the general lane meets the fault, and answers for it
         self.decision = decision
         self.snapshot = snapshot
+        self.verify_ns = 0
+        if decision.cache == "miss":
+            self.verify_ns = lane.boot_ns() - self.started_ns
         self.reset(p, head, <int64_t>(<double>wall * 1000))
         if decision.verdict is lane.allow:
             self.plan = lane.plan_of(snapshot, decision.route, decision.region)
@@ -136,25 +140,23 @@ cdef class Asking(Relayed):
         )
 
     cdef object make_head(self, const uint8_t* p, const Head* head):
-        cls = self.lane().request_head
-        made = cls.__new__(cls)
         cdef const char* t = <const char*>p
         cdef Py_ssize_t after = head.path_size + 1
-        made.method = PyUnicode_DecodeASCII(t, head.method_size, NULL)
-        made.path = PyUnicode_DecodeASCII(t + head.target, head.path_size, NULL)
-        made.query = b"" if after > head.target_size else PyBytes_FromStringAndSize(
-            t + head.target + after, head.target_size - after)
-        made.credentials = head.seen[KIND_AUTHORIZATION]
-        made.authorization = value_of(p, head, KIND_AUTHORIZATION)
-        cookie = value_of(p, head, KIND_COOKIE)
-        made.cookie = None if cookie is None else PyUnicode_DecodeLatin1(
-            PyBytes_AS_STRING(cookie), PyBytes_GET_SIZE(cookie), NULL)
-        made.content_type = media_type(p, head)
-        made.form = None
-        made.has_body = self.body_open
-        made.encoded_separators = False
-        made.peer = self.peer
-        return made
+        cdef bytes cookie = value_of(p, head, KIND_COOKIE)
+        self.method = method_name(p, head.method_size)
+        return self.lane().plain_head(
+            self.method,
+            PyUnicode_DecodeASCII(t + head.target, head.path_size, NULL),
+            b"" if after > head.target_size else PyBytes_FromStringAndSize(
+                t + head.target + after, head.target_size - after),
+            head.seen[KIND_AUTHORIZATION],
+            value_of(p, head, KIND_AUTHORIZATION),
+            None if cookie is None else PyUnicode_DecodeLatin1(
+                PyBytes_AS_STRING(cookie), PyBytes_GET_SIZE(cookie), NULL),
+            media_type(p, head),
+            self.body_open,
+            self.peer,
+        )
 
     # -- towards the upstream ------------------------------------------------------------------
 
@@ -163,13 +165,18 @@ cdef class Asking(Relayed):
         cdef PlainLane lane = self.lane()
         cdef Upstream up
         self.tried = ()
-        base = lane.desk.choose(self.plan.addresses, (), self.started_ns)
+        base = lane.choose(self.plan.addresses, (), self.started_ns)
         if base is None:
             return False
         self.pool = lane.pool_of(base)
         up = self.pool.take(now_s())
         self.build(p, head)
-        self.tally = lane.desk.begin(self.plan.route)
+        tally = lane.counting.tally
+        if tally is not None:
+            if tally is not self.plan.tally:
+                self.plan.count_by(tally)
+            self.plan.in_flight.row.bump(self.plan.in_flight.place, 1)
+        self.tally = tally
         self.state = STATE_PLAIN
         self.due = DUE_OTHER
         self.deadline = 0
@@ -309,7 +316,7 @@ cdef class Asking(Relayed):
         self.tried += (self.pool.base,)
         base = None
         if len(self.tried) < MAX_ADDRESSES:
-            base = lane.desk.choose(self.plan.addresses, self.tried, now_ns)
+            base = lane.choose(self.plan.addresses, self.tried, now_ns)
         if base is None:
             return self.break_off(reason)
         self.pool = lane.pool_of(base)
@@ -396,6 +403,17 @@ cdef class Asking(Relayed):
         if self.held:
             self.pump_held()
         return 0
+
+
+cdef str method_name(const uint8_t* p, Py_ssize_t size):
+    # One object for each of the common ones: what counts them compares by identity.
+    if size == 3 and memcmp(p, b"GET", 3) == 0:
+        return "GET"
+    if size == 4 and memcmp(p, b"POST", 4) == 0:
+        return "POST"
+    if size == 3 and memcmp(p, b"PUT", 3) == 0:
+        return "PUT"
+    return PyUnicode_DecodeASCII(<const char*>p, size, NULL)
 
 
 cdef bytes value_of(const uint8_t* p, const Head* head, int kind):

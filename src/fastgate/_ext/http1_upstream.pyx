@@ -180,7 +180,8 @@ cdef class Upstream:
         self.heard = False
         self.informational = 0
         self.seen = 0
-        self.held = bytearray()
+        if self.held:
+            self.held = bytearray()
         return 0
 
     cdef Py_ssize_t take_heads(self, const uint8_t* p, Py_ssize_t size) except -1:

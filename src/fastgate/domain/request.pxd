@@ -13,3 +13,8 @@ cdef class RequestHead:
     cdef public bint has_body
     cdef public bint encoded_separators
     cdef public str peer
+
+
+cpdef RequestHead plain_head(str method, str path, bytes query, int credentials,
+                             bytes authorization, str cookie, str content_type, bint has_body,
+                             str peer)

@@ -15,6 +15,7 @@ from fastgate.domain.request import (
     RESERVED_NAMES,
     RESERVED_PREFIXES,
     RequestHead,
+    plain_head,
 )
 from fastgate.domain.route import Route
 from fastgate.domain.snapshot import Snapshot
@@ -40,6 +41,12 @@ class Dial(Protocol):
     ) -> Awaitable[Any]:
         """Return the protocol of a new connection. Raises UpstreamError."""
         ...
+
+
+class Counting(Protocol):
+    """Who holds the tally of this moment; hotpath.relay.Relay."""
+
+    tally: Tally | None
 
 
 class _PlainExchange:
@@ -70,12 +77,12 @@ class Desk:
     """Judges, words, counts and logs for the compiled lane.
 
     gate, health, clock, access_log: The relay's. dial: Makes connections.
-    tally: Returns the tally of this moment, None where nothing is counted.
+    counting: Holds the tally of this moment, None where nothing is counted.
     """
 
     allow = Verdict.ALLOW
     deny = Verdict.DENY
-    request_head = RequestHead
+    plain_head = staticmethod(plain_head)
     request_names = tuple(
         sorted(REQUEST_DROPPED | {name.encode() for name in RESERVED_NAMES})
     )
@@ -93,7 +100,7 @@ class Desk:
         health: UpstreamHealth,
         clock: Clock,
         access_log: AccessLog,
-        tally: Callable[[], Tally | None],
+        counting: Counting,
         dial: Dial,
     ) -> None:
         self.decide = gate.decide
@@ -104,7 +111,7 @@ class Desk:
         self.failed = health.failed
         self.date = http_date
         self.dial = dial
-        self.tally = tally
+        self.counting = counting
         self._access_log = access_log
         self._peers = TrustedPeers(())
 
@@ -122,16 +129,9 @@ class Desk:
         way = Way(peer=peer, trusted=False, hops=1, request_id="")
         return b"\r\n".join(way.lines(host, 1, {}))
 
-    def begin(self, route: Route) -> Tally | None:
-        """Count a request as being forwarded; returns what counted it."""
-        tally = self.tally()
-        if tally is not None:
-            tally.begin(route.index)
-        return tally
-
     def end(self, began: Tally | None, route: Route) -> None:
-        """Take back `begin`; a new layout begins with its gauges at zero."""
-        if began is not None and began is self.tally():
+        """Count a request as no longer forwarded; a new layout begins at zero."""
+        if began is not None and began is self.counting.tally:
             began.end(route.index)
 
     def refusal(
@@ -174,9 +174,9 @@ class Desk:
         """Count and log a request that is over.
 
         trace: Value of traceparent. times_ns: Started, sent, heard, begun; 0: never.
-        began: What `begin` returned. forwarded: It was called for this request.
+        began: Counted it as being forwarded. forwarded: It was.
         """
-        tally = self.tally()
+        tally = self.counting.tally
         if tally is None and not snapshot.access_log:
             return
         started_ns, sent_ns, heard_ns, begun_ns = times_ns

@@ -218,15 +218,18 @@ class Relay:
         if inbound is None:
             raise BugError("a request was judged before it was read")
         for _ in range(_MAX_QUESTIONS):
+            began_ns = self._clock.boot_ns()
             decision = self._gate.decide(
                 inbound.head,
                 flow.snapshot,
                 int(self._clock.wall_s()),
-                self._clock.boot_ns(),
+                began_ns,
                 flow.asked,
             )
             flow.decision = decision
             verdict = decision.verdict
+            if verdict is Verdict.ALLOW or verdict is Verdict.DENY:
+                self._time(decision, began_ns)
             if verdict is Verdict.ALLOW:
                 return None
             if verdict is Verdict.DENY or verdict is Verdict.UNDECIDED:
@@ -237,6 +240,10 @@ class Relay:
             flow.waited_ns += self._clock.boot_ns() - before
         _LOG.error("the gate did not come to a decision")
         return Reason.INTERNAL
+
+    def _time(self, decision: Decision, began_ns: int) -> None:
+        if decision.cache == "miss" and self.tally is not None:
+            self.tally.verified(decision, self._clock.boot_ns() - began_ns)
 
     def _note_refusal(self, flow: Flow, decision: Decision) -> None:
         answer, route = flow.asked.introspection, decision.route

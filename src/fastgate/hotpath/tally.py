@@ -5,7 +5,7 @@ Called by: hotpath.relay begins and finishes each request; wiring makes a new on
            the configuration changes, with the counter row of the new layout.
 """
 
-from bisect import bisect_left
+from typing import Any
 
 from fastgate.domain.decision import Decision
 from fastgate.domain.metric_plan import MetricPlan
@@ -15,7 +15,7 @@ from fastgate.domain.snapshot import Snapshot
 from fastgate.domain.verdict import Reason, Verdict
 from fastgate.errors import BugError
 from fastgate.hotpath.flow import Flow
-from fastgate.ports import Meter
+from fastgate.ports import Meter, Served
 
 __all__ = ["Tally"]
 
@@ -28,14 +28,14 @@ _NO_ROUTE = ""
 # Reason: far more than one deployment sees of routes, methods and statuses together.
 _MOST_SERVED = 4_096
 
-_Histogram = tuple[int, tuple[int, ...]]
-
 
 class Tally:
     """Counts requests under one plan.
 
     plan: Of the current configuration. meter: This worker's row, laid out by that plan.
-    routes, regions: Names in configured order, as the plan was made from.
+    routes, regions, issuers: Names in configured order, as the plan was made from.
+
+    in_flight: The gauge of each route's requests; `begin` and `end` move it too.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Tally:
         *,
         routes: tuple[str, ...],
         regions: tuple[str, ...],
+        issuers: tuple[str, ...],
         own: str,
     ) -> None:
         self._plan = plan
@@ -56,8 +57,12 @@ class Tally:
         self._duration = [self._time("request_duration_seconds", n) for n in by_route]
         self._overhead = [self._time("overhead_duration_seconds", n) for n in by_route]
         self._in_flight = [self._find("requests_in_flight", n) for n in by_route]
+        self.in_flight = [meter.column(place) for place in self._in_flight]
         by_region = (*regions, _NO_ROUTE)
         self._upstream = [self._time("upstream_duration_seconds", n) for n in by_region]
+        self._verified = [
+            self._time("token_verify_duration_seconds", n) for n in issuers
+        ]
         self._failed = {
             (index, kind): self._find("upstream_errors_total", name, kind)
             for index, name in enumerate(by_region)
@@ -72,32 +77,28 @@ class Tally:
             for result in ("hit", "miss")
         }
         self._lazy: dict[tuple[str, ...], int] = {}
-        self._served: dict[tuple[object, ...], tuple[int, ...]] = {}
+        self._served: dict[tuple[object, ...], Served] = {}
 
     @classmethod
     def of(cls, snapshot: Snapshot, meter: Meter) -> "Tally":
         """Make the tally of a configuration; every process makes the same plan."""
         regions = snapshot.regions
         routes = snapshot.route_names()
+        issuers = tuple(profile.alias for profile in snapshot.issuers)
+        own = regions.names[regions.own]
         plan = MetricPlan(
-            routes=routes,
-            regions=regions.names,
-            issuers=tuple(profile.alias for profile in snapshot.issuers),
-            own_region=regions.names[regions.own],
+            routes=routes, regions=regions.names, issuers=issuers, own_region=own
         )
         return cls(
-            plan,
-            meter,
-            routes=routes,
-            regions=regions.names,
-            own=regions.names[regions.own],
+            plan, meter, routes=routes, regions=regions.names, issuers=issuers, own=own
         )
 
     def _find(self, name: str, *labels: str) -> int:
         return self._plan.column(f"fastgate_{name}", *labels)
 
-    def _time(self, name: str, label: str) -> _Histogram:
-        return self._plan.histogram(f"fastgate_{name}", label)
+    def _time(self, name: str, label: str) -> Any:
+        place = self._plan.histogram(f"fastgate_{name}", label)
+        return self._meter.histogram(*place)
 
     def begin(self, route: int) -> None:
         """Count a request as being forwarded."""
@@ -143,20 +144,11 @@ class Tally:
             column = self._lazy[key] = self._find(name, *labels)
         self._meter.add(column)
 
-    def served(
-        self,
-        decision: Decision,
-        method: str,
-        status: int,
-        started_ns: int,
-        sent_ns: int,
-        heard_ns: int,
-        finished_ns: int,
-    ) -> None:
-        """Count a plain request that went well, all at once; also takes back `begin`.
+    def served(self, decision: Decision, method: str, status: int) -> Served:
+        """Return what counts plain requests of one kind that went well.
 
-        The same as `decided`, `end` and `finished`, for the compiled lane, with every
-        column that does not depend on time looked up once.
+        It adds the same as `decided`, `end` and `finished`, at once and without a look
+        at names; for the compiled lane.
         """
         route = decision.route
         if route is None:
@@ -171,18 +163,24 @@ class Tally:
             decision.kind,
             decision.cache,
         )
-        columns = self._served.get(key)
-        if columns is None:
+        served = self._served.get(key)
+        if served is None:
             if len(self._served) >= _MOST_SERVED:
                 self._served.clear()
-            columns = self._served[key] = self._columns_of(decision, method, status)
-        add = self._meter.add
-        for column in columns:
-            add(column)
-        add(self._in_flight[index], -1)
-        self._observe(self._duration[index], finished_ns - started_ns)
-        self._observe(self._overhead[index], sent_ns - started_ns)
-        self._observe(self._upstream[region], heard_ns - sent_ns)
+            served = self._served[key] = self._meter.served(
+                self._columns_of(decision, method, status),
+                self._in_flight[index],
+                self._duration[index],
+                self._overhead[index],
+                self._upstream[region],
+            )
+        return served
+
+    def verified(self, decision: Decision, duration_ns: int) -> None:
+        """Note how long the gate took over a token that it had not seen before."""
+        route = decision.route
+        if route is not None and route.issuer is not None:
+            self._verified[route.issuer.index].observe(duration_ns)
 
     def _columns_of(
         self, decision: Decision, method: str, status: int
@@ -219,11 +217,11 @@ class Tally:
         column = self._lanes.get(flow.exchange.lane)
         if column is not None:
             self._meter.add(column)
-        self._observe(self._duration[route], finished_ns - flow.started_ns)
+        self._duration[route].observe(finished_ns - flow.started_ns)
         if flow.sent_ns:
-            self._observe(self._overhead[route], flow.overhead_ns())
+            self._overhead[route].observe(flow.overhead_ns())
         if flow.heard_ns:
-            self._observe(self._upstream[region], flow.heard_ns - flow.sent_ns)
+            self._upstream[region].observe(flow.heard_ns - flow.sent_ns)
         kind = _UPSTREAM_KINDS.get(flow.reason) if flow.reason is not None else None
         if kind is not None:
             if flow.begun_ns:
@@ -231,8 +229,3 @@ class Tally:
             self._meter.add(
                 self._failed[region if region >= 0 else len(self._regions), kind]
             )
-
-    def _observe(self, histogram: _Histogram, value_ns: int) -> None:
-        first, bounds_ns = histogram
-        self._meter.add(first + bisect_left(bounds_ns, value_ns))
-        self._meter.add(first + len(bounds_ns) + 1, max(value_ns, 0))

@@ -8,9 +8,13 @@ Source:    THREATS F18, F21, U6; RFC 9110 section 9.2.2 (idempotent methods).
 An address is healthy until FAILURES_TO_EJECT attempts in a row found nobody there.
 Then it is left out for a time that doubles with each further failure. When the time is
 over, one request is let through as a probe; its outcome decides for the others.
+
+Compiled, since each request asks it twice.
 """
 
 from collections.abc import Collection, Sequence
+
+import cython
 
 __all__ = ["FAILURES_TO_EJECT", "UpstreamHealth", "may_retry"]
 
@@ -38,10 +42,13 @@ class _Address:
         self.probing_until_ns = 0
 
 
+@cython.final
+@cython.cclass
 class UpstreamHealth:
     """Passive health of every upstream address, and whose turn it is."""
 
-    __slots__ = ("_addresses", "_turn")
+    _addresses: dict[str, _Address]
+    _turn: int
 
     def __init__(self) -> None:
         self._addresses: dict[str, _Address] = {}
@@ -55,9 +62,11 @@ class UpstreamHealth:
         bases: All addresses of the service in one region, in configured order.
         tried: Those that already failed for this request.
         """
-        self._turn += 1
-        for step in range(len(bases)):
-            base = bases[(self._turn + step) % len(bases)]
+        count = len(bases)
+        # Kept below the count, so that it stays a small number for ever.
+        self._turn = (self._turn + 1) % count if count else 0
+        for step in range(count):
+            base = bases[(self._turn + step) % count]
             if base not in tried and self._usable(base, now_ns):
                 return base
         return None

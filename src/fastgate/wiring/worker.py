@@ -98,7 +98,7 @@ async def run_worker(node: Node, slot: int) -> int:
         health=health,
         clock=clock,
         access_log=access_log,
-        tally=lambda: relay.tally,
+        counting=relay,
         dial=pool.dial,
     )
     lane = GeneralLane(relay, follower.cell, partial(http1.Lane, desk=desk))
@@ -122,14 +122,7 @@ def _tally(views: Views, slot: int, snapshot: Snapshot) -> Tally:
     row = counters.CounterRow(views.counters, slot, plan.columns, plan.layout)
     for column in plan.gauge_columns:
         row.set(column, 0)
-    regions = snapshot.regions
-    return Tally(
-        plan,
-        row,
-        routes=snapshot.route_names(),
-        regions=regions.names,
-        own=regions.names[regions.own],
-    )
+    return Tally.of(snapshot, row)
 
 
 def _reopening(log: AccessLog) -> Callable[[], Coroutine[Any, Any, None]]:
