@@ -266,7 +266,6 @@ cdef class Served:
 cdef class CounterTable(Block):
     """See counters.pyi."""
 
-
     def __cinit__(self, object buffer, Py_ssize_t rows, Py_ssize_t columns, uint64_t layout=0):
         check_shape(rows, columns)
         self.layout = layout

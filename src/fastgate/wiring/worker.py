@@ -13,6 +13,7 @@ from typing import Any
 from fastgate.adapters.agent_link import WorkerLink
 from fastgate.adapters.aiohttp_client.pool import UpstreamPool
 from fastgate.adapters.aiohttp_server.lane import GeneralLane
+from fastgate.adapters.allocator import keep_freed_memory
 from fastgate.adapters.http_fetch import HttpFetcher
 from fastgate.adapters.log_writer import AccessLog
 from fastgate.adapters.shared_document import SharedDocument
@@ -38,6 +39,7 @@ __all__ = ["run_worker"]
 
 async def run_worker(node: Node, slot: int) -> int:
     """Run the worker of a slot until SIGTERM and drained; returns the exit code."""
+    keep_freed_memory()
     # Whoever takes a worker over must not be able to accept for the others.
     for other, sock in enumerate(node.data):
         if other != slot:
