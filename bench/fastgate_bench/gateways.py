@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ import orjson
 from fastgate.demo.children import Child
 from fastgate.errors import StartError
 from fastgate_bench.machine import Pins
+from fastgate_bench.revoked import HASH_KEY, NODE, write_journal
 from fastgate_bench.stand_ins import ask, until_answers
 from fastgate_bench.tokens import AUDIENCE, ISSUER, Issuer
 
@@ -47,7 +48,10 @@ class Place:
     folder: For its files. port: To listen on. upstream_port: The protected service,
         which also serves the key set.
     admin_port, status_port: Of fastgate.
-    revoked: File with a revoked token id a line, for whoever can look it up.
+    revoked: File with a revoked token id a line, for whoever can look it up; need not
+        exist.
+    connections: Which fastgate takes from clients. held_port: A service that takes
+        requests and never answers, behind /held/ of fastgate; 0: none.
     """
 
     folder: pathlib.Path
@@ -59,6 +63,12 @@ class Place:
     revoked: pathlib.Path
     workers: int = 1
     access_log: bool = False
+    connections: int = 10_000
+    held_port: int = 0
+
+
+async def _nothing(_: Place) -> None:
+    """Prepare nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,8 @@ class Subject:
         of a gateway that lets them pass would compare other work.
     lacks: Which checks it cannot do, in words for people; empty: none.
     workers: Processes (or threads) that serve.
+    access_log: Writes one, whatever the run says.
+    prepare: What must be done before it starts, and takes a while.
     """
 
     name: str
@@ -84,6 +96,8 @@ class Subject:
     refuses: tuple[str, ...] = ()
     lacks: str = ""
     workers: int = 1
+    access_log: bool = False
+    prepare: Callable[[Place], Awaitable[None]] = _nothing
 
     def absence(self) -> str:
         """Return what is missing and how to install it; empty where it is there."""
@@ -141,6 +155,7 @@ def version_of(subject: Subject) -> str:
 async def running(subject: Subject, place: Place, pins: Pins) -> AsyncIterator[Running]:
     """Run a gateway on its core until the block ends. Raises ChildError."""
     place.folder.mkdir(parents=True, exist_ok=True)
+    await subject.prepare(place)
     # More workers than cores of its own would measure the scheduler.
     core = pins.gateway if subject.workers == 1 else -1
     argv = pins.command(core, subject.command(place))
@@ -156,16 +171,24 @@ async def running(subject: Subject, place: Place, pins: Pins) -> AsyncIterator[R
 def fastgate_document(place: Place) -> dict[str, Any]:
     """Return fastgate's configuration: every check, one protected and one open route.
 
-    Limits and timers are the product's defaults.
+    Timers are the product's defaults, and so are limits but for `connections`.
     """
     api = [f"http://127.0.0.1:{place.upstream_port}"]
-    services = {"orders": dict.fromkeys(REGIONS, api)}
-    token = {"issuer": "login", "scope": ["orders"]}
+    services: dict[str, Any] = {"orders": dict.fromkeys(REGIONS, api)}
+    token: Any = {"issuer": "login", "scope": ["orders"]}
     log: dict[str, Any] = {"access": place.access_log}
     if place.access_log:
         log["file"] = str(place.folder / "access.log")
+    routes = [
+        {"path": "/orders/", "service": "orders", "token": token},
+        {"path": "/public/", "service": "orders", "token": "none"},
+    ]
+    if place.held_port:
+        services["held"] = {REGIONS[0]: [f"http://127.0.0.1:{place.held_port}"]}
+        routes.append({"path": "/held/", "service": "held", "token": "none"})
     return {
         "region": REGIONS[0],
+        "node": NODE,
         "listen": f"127.0.0.1:{place.port}",
         "admin": f"127.0.0.1:{place.admin_port}",
         "status": f"127.0.0.1:{place.status_port}",
@@ -180,11 +203,9 @@ def fastgate_document(place: Place) -> dict[str, Any]:
             }
         },
         "services": services,
-        "routes": [
-            {"path": "/orders/", "service": "orders", "token": token},
-            {"path": "/public/", "service": "orders", "token": "none"},
-        ],
-        "revocation": {"capacity": _CAPACITY},
+        "routes": routes,
+        "revocation": {"capacity": _CAPACITY, "hash_key": HASH_KEY},
+        "limits": {"connections": place.connections},
         "log": log,
         "timeouts": {"drain_delay": "0s", "drain_timeout": "1s"},
     }
@@ -196,22 +217,35 @@ def _fastgate(place: Place) -> list[str]:
     return [sys.executable, "-m", "fastgate", "serve", str(path)]
 
 
-def bad_tokens(place: Place) -> dict[str, str]:
-    """Return a token for each check that a gateway may be asked to prove.
+async def _with_journal(place: Place) -> None:
+    """Give it what it would have had it revoked the ids itself, before its start."""
+    if not place.revoked.exists():
+        return
+    made = place.revoked.with_name("journal")
+    if not made.exists():  # the first one writes it for all
+        await write_journal(made, place.revoked)
+    shutil.copytree(made, place.folder / "state")
 
-    They are good in all but one thing.
+
+def bad_tokens(place: Place) -> dict[str, list[str]]:
+    """Return tokens for each check that a gateway may be asked to prove.
+
+    They are good in all but one thing. Raises StartError: no id is revoked.
     """
     issuer = place.issuer
     good = issuer.token()
     signed, _, signature = good.rpartition(".")
     other = "A" if signature[0] != "A" else "B"
     revoked = place.revoked.read_text("ascii").split()
+    if not revoked:
+        raise StartError(f"{place.revoked} names no token id")
     return {
-        "signature": f"{signed}.{other}{signature[1:]}",
-        "expired": issuer.token(exp=int(time.time()) - 600),
-        "issuer": issuer.token(iss="https://other.bench.test"),
-        "audience": issuer.token(aud="other"),
-        "revoked": issuer.token(jti=revoked[0]) if revoked else good,
+        "signature": [f"{signed}.{other}{signature[1:]}"],
+        "expired": [issuer.token(exp=int(time.time()) - 600)],
+        "issuer": [issuer.token(iss="https://other.bench.test")],
+        "audience": [issuer.token(aud="other")],
+        # The last one is there only if all of them are.
+        "revoked": [issuer.token(jti=jti) for jti in (revoked[0], revoked[-1])],
     }
 
 
@@ -219,11 +253,16 @@ async def prove(gateway: Running) -> None:
     """Raise StartError unless a gateway refuses what its subject says it refuses."""
     tokens = bad_tokens(gateway.place)
     for name in gateway.subject.refuses:
-        status = await ask(gateway.place.port, "/orders/1", tokens[name])
-        if status != _REFUSED:
-            who = gateway.subject.name
-            raise StartError(f"{who} answers {status} to a bad token: {name}")
+        for token in tokens[name]:
+            status = await ask(gateway.place.port, "/orders/1", token)
+            if status != _REFUSED:
+                who = gateway.subject.name
+                raise StartError(f"{who} answers {status} to a bad token: {name}")
 
 
 BASIC_CHECKS: Final = ("signature", "expired", "issuer", "audience")
-FASTGATE: Final = Subject("fastgate", _fastgate, refuses=BASIC_CHECKS)
+FASTGATE: Final = Subject(
+    *("fastgate", _fastgate),
+    refuses=(*BASIC_CHECKS, "revoked"),
+    prepare=_with_journal,
+)

@@ -1,11 +1,10 @@
 """Generator: starts the load generator, and judges whether it was the bottleneck.
 
 Owns:      the loader's process for the length of a run.
-Called by: relay, revocation and peers.
+Called by: runs, relay and peers.
 """
 
 import asyncio
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,10 +12,9 @@ from typing import Any, Final
 
 from fastgate.errors import StartError
 from fastgate_bench.histogram import decoded, statistics
-from fastgate_bench.machine import core_share, core_ticks
 from fastgate_bench.plan import Outcome, Plan
 
-__all__ = ["Load", "find_wrk", "generate", "maximum_by_wrk"]
+__all__ = ["FULL_CORE", "MAX_CORE_SHARE", "MAX_CPU_SHARE", "Load", "generate"]
 
 # Reason: a latency that is late by more than this says more of us than of the server.
 MAX_LAG_MS: Final = 1.0
@@ -117,48 +115,3 @@ async def generate(plan: Plan) -> Load:
         why = err.decode("utf-8", "replace").strip().splitlines()
         raise StartError(f"the load generator failed: {why[-1] if why else 'no word'}")
     return Load(plan, Outcome.decode(out))
-
-
-def find_wrk() -> str | None:
-    """Return where wrk is, which finds maxima with less of a core than we need."""
-    return shutil.which("wrk")
-
-
-async def maximum_by_wrk(wrk: str, plan: Plan, token: str = "") -> tuple[float, str]:
-    """Return the answers a second of a closed loop of wrk, and why they do not count.
-
-    token: Bearer token of each request; wrk sends one and the same.
-    Raises StartError: wrk failed, or had answers that were no success.
-    """
-    scheme = "https" if plan.tls else "http"
-    command = [wrk, "-t1", f"-c{plan.connections}", f"-d{max(1, round(plan.seconds))}s"]
-    headers = [f"Host: {plan.authority}", *plan.headers]
-    if token:
-        headers.append(f"Authorization: Bearer {token}")
-    for header in headers:
-        command += ["-H", header]
-    taskset = shutil.which("taskset")
-    if plan.cpu >= 0 and taskset is not None:
-        command = [taskset, "-c", str(plan.cpu), *command]
-    ticks = core_ticks(plan.cpu)
-    process = await asyncio.create_subprocess_exec(
-        *(*command, f"{scheme}://{plan.host}:{plan.port}{plan.target}"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        async with asyncio.timeout(plan.seconds + 30):
-            out, _ = await process.communicate()
-    except TimeoutError:
-        raise StartError("wrk did not end in time") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    share = core_share(ticks, core_ticks(plan.cpu))
-    lines = out.decode("utf-8", "replace").splitlines()
-    bad = [line for line in lines if "Non-2xx" in line or "Socket errors" in line]
-    rates = [line.split()[1] for line in lines if line.startswith("Requests/sec")]
-    if bad or not rates:
-        raise StartError(f"wrk: {(bad or lines or ['no word'])[-1].strip()}")
-    return float(rates[0]), FULL_CORE.format(share) if share > MAX_CORE_SHARE else ""

@@ -6,11 +6,14 @@ Source:    proc(5): /proc/stat, /proc/PID/stat fields 4 and 14 to 17, smaps_roll
 """
 
 import contextlib
+import hashlib
 import os
 import pathlib
 import platform
 import shutil
 import subprocess
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Final
@@ -18,13 +21,16 @@ from typing import Any, Final
 import fastgate
 
 __all__ = [
+    "Account",
     "Pins",
+    "account",
     "choose_pins",
     "commit",
     "conditions",
     "core_share",
     "core_ticks",
     "cpu_seconds",
+    "fingerprint",
     "holder",
     "memory_bytes",
     "tree",
@@ -34,6 +40,7 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PACKAGES: Final = ("aiohttp", "uvloop", "cryptography", "cython", "hdrhistogram")
 _PROC: Final = pathlib.Path("/proc")
 _MIN_CORES: Final = 2
+_GIB: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,22 @@ def conditions() -> dict[str, Any]:
     }
 
 
+def fingerprint(machine: Mapping[str, Any]) -> str:
+    """Return the name under which results of like machines are kept together.
+
+    machine: What `conditions` returned. Two machines of one name have the same
+    processor, cores, memory (in GiB), kernel series and Python.
+    """
+    kernel = ".".join(str(machine["kernel"]).split(".")[:2])
+    python = ".".join(str(machine["python"]).split(".")[:2])
+    parts = [
+        *(machine["cpu"], machine["architecture"], machine["cores"]),
+        *(round(machine["memory_bytes"] / _GIB), kernel, python),
+    ]
+    digest = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+    return f"{machine['architecture']}-{machine['cores']}c-{digest[:8]}"
+
+
 def commit() -> str:
     """Return the commit of the source this runs from; empty in an installed wheel."""
     git = shutil.which("git")
@@ -100,19 +123,50 @@ def commit() -> str:
     return found.stdout.strip()
 
 
-def cpu_seconds(root: int) -> float:
-    """Return the CPU that a process and all below it have used, user and system.
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a process and all below it have used until now.
 
-    Children that ended and were waited for count too. 0 where it is gone.
+    cpu_s: CPU by the names of processes, user and system. Children that ended and were
+        waited for count as their parent.
+    wanted_s: For how long they ran or waited for a core; two at a time count twice. 0
+        where the kernel does not say.
+    at_s: When, by the monotonic clock.
     """
-    ticks = 0
+
+    cpu_s: Mapping[str, float]
+    wanted_s: float
+    at_s: float
+
+
+def account(root: int) -> Account:
+    """Return what a process and all below it have used until now.
+
+    Source: proc(5), /proc/PID/comm (fastgate names its own, `fastgate:w0` and so on);
+    the kernel's sched-stats.rst, /proc/PID/task/TID/schedstat, fields 1 and 2.
+    """
+    found: dict[str, float] = {}
+    wanted_ns = 0
     for pid in tree(root):
         fields = _stat(pid)
-        if fields:
-            ticks += int(fields[11]) + int(fields[12])
-            if pid == root:
-                ticks += int(fields[13]) + int(fields[14])
-    return ticks / _TICKS
+        if not fields:
+            continue
+        ticks = int(fields[11]) + int(fields[12])
+        if pid == root:
+            ticks += int(fields[13]) + int(fields[14])
+        place = _PROC / str(pid)
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            name = (place / "comm").read_text("utf-8", "replace").strip()
+            found[name] = found.get(name, 0.0) + ticks / _TICKS
+            for schedstat in place.glob("task/*/schedstat"):
+                ran, waited, *_ = schedstat.read_text("ascii").split()
+                wanted_ns += int(ran) + int(waited)
+    return Account(found, wanted_ns / 1e9, time.monotonic())
+
+
+def cpu_seconds(root: int) -> float:
+    """Return the CPU that a process and all below it have used; 0 where it is gone."""
+    return sum(account(root).cpu_s.values())
 
 
 def core_ticks(core: int) -> tuple[int, int]:

@@ -29,7 +29,8 @@ class Options:
     token_file: Bearer tokens for it, one a line. statuses: What it may answer.
     rate: Requests a second; 0: half of the maximum that is found first.
     seconds, rounds: Of each measurement; 0: as `quick` says.
-    connections: Open at a time. churn: Requests on each; 0: kept open.
+    connections: Open at a time; 0: as the bench finds right.
+    churn: Requests on each connection; 0: kept open.
     access_log: With access logs on, in every gateway.
     """
 
@@ -40,7 +41,7 @@ class Options:
     rate: float = 0.0
     seconds: float = 0.0
     rounds: int = 0
-    connections: int = 32
+    connections: int = 0
     churn: int = 0
     access_log: bool = False
 

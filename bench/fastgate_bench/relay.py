@@ -31,6 +31,7 @@ from fastgate_bench.tokens import Issuer
 __all__ = ["run"]
 
 _SEEN_TOKENS: Final = 64
+CONNECTIONS: Final = 32
 _SWEEP: Final = (0.1, 0.25, 0.5, 0.7, 0.85, 1.0, 1.2)
 _QUICK_SWEEP: Final = (0.25, 1.0)
 # Reason: what one core of load can hold with bodies of that size.
@@ -54,7 +55,7 @@ class _Bench:
             port=port,
             rate=0.0,
             seconds=self.options.length_s,
-            connections=self.options.connections,
+            connections=self.options.connections or CONNECTIONS,
             target="/orders/1",
             tokens=tokens,
             tag=TAG,
@@ -63,10 +64,10 @@ class _Bench:
         )
         return dataclasses.replace(plan, **changes)  # type: ignore[arg-type]
 
-    async def maximum(self, name: str, plan: Plan, token: str) -> float:
+    async def maximum(self, name: str, plan: Plan) -> float:
         """Note the most answers a second; return those that our generator got."""
         short = dataclasses.replace(plan, rate=0.0)
-        found = await find_maximum(short, token)
+        found = await find_maximum(short)
         self.measured.stages.append(rate_stage(name, [found.rate], found.why, found.by))
         return found.own
 
@@ -78,12 +79,12 @@ class _Bench:
         found = {name: Rounds() for name in plans}
         many = {name: [plan] * count for name, plan in plans.items()}
         done = 0
-        async for name, load, cpu_us in in_turn(many, pids):
+        async for name, load, used in in_turn(many, pids):
             done += 1
             share = done / (count * len(plans))
             self.tell(f"{name}, {load.plan.rate:.0f}/s", 0.2 + 0.4 * share)
             found[name].loads.append(load)
-            found[name].cpu_us.append(cpu_us)
+            found[name].used.append(used)
         return found
 
     async def sweep(self, name: str, plan: Plan, maximum: float) -> None:
@@ -131,7 +132,7 @@ async def run(options: Options, tell: Tell) -> Measured:
     bench.measured.conditions = {
         "gateway_core": pins.gateway,
         "load_and_upstream_core": pins.load,
-        "connections": options.connections,
+        "connections": options.connections or CONNECTIONS,
         "churn": options.churn or "connections are kept",
         "access_log": "on" if options.access_log else "off",
         "rounds": options.round_count,
@@ -171,7 +172,7 @@ async def _own(
         # Before any heavy load, whose freed memory would hide what connections take.
         await _memory(bench, gateway.pid, through)
         bench.tell("maximum", 0.1)
-        most = await bench.maximum("maximum", through, issuer.token())
+        most = await bench.maximum("maximum", through)
         rate = bench.options.rate or max(1.0, most / 2)
         measured.conditions["rate"] = round(rate)
         plans = _plans(bench.plan(api.port, tokens), through, away, rate)
@@ -270,7 +271,7 @@ async def _foreign(bench: _Bench) -> None:
         port = url.port or (443 if url.scheme == "https" else 80)
     except ValueError as error:
         raise ConfigError(f"--target: {error}") from error
-    token, tokens = "", ""
+    tokens = ""
     if options.token_file is not None:
         tokens = str(options.token_file)
         try:
@@ -279,7 +280,6 @@ async def _foreign(bench: _Bench) -> None:
             raise ConfigError(f"--token-file {tokens}: {error}") from error
         if not words:
             raise ConfigError(f"--token-file {tokens}: holds no token")
-        token = words[0]
     plan = dataclasses.replace(
         bench.plan(port, tokens),
         host=url.hostname,
@@ -294,7 +294,7 @@ async def _foreign(bench: _Bench) -> None:
     bench.tell("maximum", 0.1)
     rate = options.rate
     if not rate:
-        most = await bench.maximum("maximum", plan, token)
+        most = await bench.maximum("maximum", plan)
         rate = max(1.0, most / 2)
     bench.measured.conditions["rate"] = round(rate)
     found = await bench.rounds({"target": dataclasses.replace(plan, rate=rate)}, {})

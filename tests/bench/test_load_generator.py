@@ -4,7 +4,7 @@ import pytest
 from tests.bench.slow_server import answer, slow_server
 
 from fastgate.errors import StartError
-from fastgate_bench.generator import Load, find_wrk, generate, maximum_by_wrk
+from fastgate_bench.generator import Load, generate
 from fastgate_bench.histogram import decoded, encoded
 from fastgate_bench.plan import Outcome, Plan
 
@@ -134,17 +134,6 @@ async def test_closed_loop_answers_as_many_as_it_sends():
         load = await generate(plan(server, rate=0.0, seconds=0.3))
     assert load.outcome.good == load.outcome.answers > 50
     assert load.fault() == ""
-
-
-@pytest.mark.skipif(find_wrk() is None, reason="needs wrk")
-async def test_wrk_finds_a_maximum_and_fails_over_bad_answers():
-    """Answers that are no success make no maximum."""
-    async with slow_server() as server:
-        found = await maximum_by_wrk(find_wrk(), plan(server, seconds=1.0))
-        assert found[0] > 50
-    async with slow_server(script=lambda _, tag: [answer(tag, 500)]) as server:
-        with pytest.raises(StartError, match="Non-2xx"):
-            await maximum_by_wrk(find_wrk(), plan(server, seconds=1.0))
 
 
 async def test_generator_says_so_when_nobody_listens():

@@ -3,18 +3,18 @@
 import dataclasses
 import shutil
 
+import aiohttp
 import pytest
 
 from fastgate.errors import StartError
+from fastgate_bench.comparison import SUBJECTS
 from fastgate_bench.gateways import Place, prove, running
 from fastgate_bench.machine import Pins
-from fastgate_bench.peers import MEASUREMENTS
+from fastgate_bench.revoked import write_ids
 from fastgate_bench.stand_ins import ask, free_ports, upstream
 from fastgate_bench.tokens import Issuer
 
 pytestmark = pytest.mark.system
-
-SUBJECTS = {one.subject.name: one.subject for one in MEASUREMENTS}
 
 
 @pytest.mark.parametrize("no_nginx", [False, True], ids=["nginx", "own upstream"])
@@ -41,6 +41,26 @@ async def test_gateway_refuses_what_its_figures_claim(tmp_path, name):
     if subject.absence():
         pytest.skip(subject.absence())
     await serves(subject, tmp_path)
+
+
+async def test_fastgate_starts_with_every_revocation_of_the_run(tmp_path):
+    """It carries what its peers get in a file, and its own count says so."""
+    ids = write_ids(tmp_path / "revoked", 1_500)
+    issuer, pins = Issuer(), Pins()
+    async with upstream(tmp_path, issuer, pins) as api:
+        port, admin, status = free_ports(3)
+        place = Place(
+            *(tmp_path / "gateway", port, api.port, admin, status, issuer),
+            revoked=ids,
+        )
+        async with running(SUBJECTS["fastgate"], place, pins) as gateway:
+            await prove(gateway)
+            url = f"http://127.0.0.1:{admin}/v1/status"
+            async with aiohttp.ClientSession() as session, session.get(url) as answer:
+                found = await answer.json()
+            assert found["revocations"]["entries"] == 1_500
+            middle = issuer.token(jti=ids.read_text("ascii").split()[700])
+            assert await ask(port, "/orders/1", middle) == 401
 
 
 async def test_prove_ends_a_run_where_a_bad_token_passes(tmp_path):

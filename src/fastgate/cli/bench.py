@@ -69,8 +69,11 @@ def command(
         int, typer.Option("--rounds", min=0, max=100, help="Of each measurement.")
     ] = 0,
     connections: Annotated[
-        int, typer.Option("--connections", min=1, max=20_000, help="Open at a time.")
-    ] = 32,
+        int,
+        typer.Option(
+            "--connections", min=0, max=20_000, help="Open at a time; 0: 32, peers 64."
+        ),
+    ] = 0,
     churn: Annotated[
         int, typer.Option("--churn", min=0, help="Requests a connection; 0: no limit.")
     ] = 0,
