@@ -1,6 +1,6 @@
-"""Third-party HTTP requests, sent raw at a running gateway, and what it did with each.
+"""Third-party HTTP requests, and what each set wants done with them.
 
-Called by: test_http_vectors.py here, and the command that writes docs/conformance.md.
+Called by: http_judge.py here, which sends them; the differential tests of the lanes.
 Labels are read as SOURCES.md says: where a set calls legal what THREATS.md refuses, the
 refusal is wanted (`our_refusal` names the rules). Payloads without Host get one, since
 otherwise that alone would be tested again and again.
@@ -9,7 +9,6 @@ A request is accepted when it arrived at the upstream, whole and as often as it 
 sent. What breaks off in its body may have begun to arrive, and is refused by its end.
 """
 
-import asyncio
 import base64
 import json
 import re
@@ -17,14 +16,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conformance.http_wire import Seen, wire
-from tests.conformance.rows import Case, Row, count
-from tests.vectors import find_vectors
+from tests.conformance.http_wire import Seen
+
+from fastgate.hotpath.headers import FORWARDED_METHODS
 
 ACCEPT, REFUSE, EITHER = "accept", "refuse", "either"
 _PAUSES = 21
-_SPLIT_EVERY = 4
-_SPLIT_MAX_BYTES = 600
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,7 @@ class Payload:
     steps: Sent one after the other on one connection. want: accept, refuse or either.
     messages: Complete requests that may arrive; with `accept` exactly as many.
     kept: What must be true of an accepted answer.
+    by_rule: Its set takes it, or leaves it open; we refuse it, and say why.
     """
 
     case_id: str
@@ -41,6 +39,7 @@ class Payload:
     want: str
     messages: int = 1
     kept: Callable[[Seen], bool] = lambda _: True
+    by_rule: bool = False
 
 
 # -- what fastgate refuses although others accept it -----------------------------------
@@ -67,8 +66,7 @@ def our_refusal(payload: bytes) -> str:
         rb"\r\ncontent-length:[ \t]*0*[1-9]", fields
     )
     rules = {
-        "CONNECT and TRACE": method in {b"CONNECT", b"TRACE"},
-        "a method of other letters": not re.fullmatch(rb"[A-Z][A-Z-]*", method),
+        "a method that is not forwarded": method.decode() not in FORWARDED_METHODS,
         "a target": _target_refused(match[2]),
         "a coding that is not chunked": _OTHER_CODING.search(fields) is not None,
         "two codings": fields.count(b"\r\ntransfer-encoding:") > 1,
@@ -159,7 +157,8 @@ def probe(folder: Path) -> Iterator[Payload]:
             want = REFUSE
         kept = _PROBE_KEPT.get(name, lambda seen: max(seen.statuses, default=0) < 300)
         messages = 0 if want == REFUSE else len(steps)
-        yield Payload(name, steps, want, messages, kept)
+        by_rule = name in _PROBE_REFUSED
+        yield Payload(name, steps, want, messages, kept, by_rule)
 
 
 def guardian(folder: Path) -> Iterator[Payload]:
@@ -176,10 +175,11 @@ def guardian(folder: Path) -> Iterator[Payload]:
         except UnicodeEncodeError:
             head = text.encode()
         payload = head + _body(case["headers"])
-        legal = case["expected"]["tier"] == "Compliant" and not our_refusal(payload)
+        legal = case["expected"]["tier"] == "Compliant"
+        by_rule = legal and our_refusal(payload) != ""
         name = f"{case['file'].removesuffix('.yaml')} {case['n']}"
-        want, messages = (ACCEPT, 1) if legal else (REFUSE, 0)
-        yield Payload(name, (payload,), want, messages)
+        want, messages = (ACCEPT, 1) if legal and not by_rule else (REFUSE, 0)
+        yield Payload(name, (payload,), want, messages, by_rule=by_rule)
 
 
 def _body(headers: list[dict[str, str]]) -> bytes:
@@ -201,7 +201,7 @@ def llhttp(folder: Path) -> Iterator[Payload]:
     for at, case in enumerate(document["cases"]):
         payload = with_host(base64.b64decode(case["payload_b64"]))
         code = (case["error"] or {}).get("code", 0)
-        messages, want = case["messages"], ACCEPT
+        messages, want, by_rule = case["messages"], ACCEPT, False
         if case["lenient"]:
             want = REFUSE
             # What comes before the bad message is good, but for `Connection: close`.
@@ -209,11 +209,11 @@ def llhttp(folder: Path) -> Iterator[Payload]:
         elif 0 < code < _PAUSES or messages == 0:
             want = REFUSE
         elif our_refusal(payload):
-            want, messages = REFUSE, 0
+            want, messages, by_rule = REFUSE, 0, True
         elif code or case["meta"].get("skipBody"):
             want = EITHER
         name = f"{at} {case['name'].rpartition(' / ')[2]}"
-        yield Payload(name, (payload,), want, max(0, messages))
+        yield Payload(name, (payload,), want, max(0, messages), by_rule=by_rule)
 
 
 # Gunicorn's limits are lower: of these, fastgate takes what is within its own.
@@ -232,17 +232,17 @@ def gunicorn(folder: Path) -> Iterator[Payload]:
             continue
         name = case["name"]
         payload = with_host(base64.b64decode(case["payload_b64"]))
+        invalid = case["class"] == "invalid" or name == _GUNICORN_CUT
+        by_rule = not invalid and our_refusal(payload) != ""
         if name in _GUNICORN_LIMITS:
             want, messages = EITHER, 1
-        elif (
-            case["class"] == "invalid" or name == _GUNICORN_CUT or our_refusal(payload)
-        ):
+        elif invalid or by_rule:
             want, messages = REFUSE, 0
         else:
             # After an answer to HTTP/1.0 the connection ends, as RFC 9112 9.3 allows.
             once = b" HTTP/1.0\r\n" in payload.partition(b"\n")[0] + b"\n"
             want, messages = ACCEPT, 1 if once else len(case["expect"])
-        yield Payload(name, (payload,), want, messages)
+        yield Payload(name, (payload,), want, messages, by_rule=by_rule)
 
 
 SETS: dict[str, Callable[[Path], Iterator[Payload]]] = {
@@ -251,88 +251,3 @@ SETS: dict[str, Callable[[Path], Iterator[Payload]]] = {
     "llhttp": llhttp,
     "gunicorn": gunicorn,
 }
-
-
-# -- the verdict -----------------------------------------------------------------------
-
-
-def judged(payload: Payload, seen: Seen) -> Case:
-    """Say what was wanted and what happened; wrong is whatever differs.
-
-    With `either`, more requests at the upstream than messages sent is wrong.
-    """
-    arrived = len(seen.arrived)
-    if payload.want == ACCEPT:
-        answered = len(seen.statuses) >= payload.messages
-        accepted = arrived == payload.messages and answered and payload.kept(seen)
-        return Case(payload.case_id, accept=True, accepted=accepted)
-    good = sum(status < 300 for status in seen.statuses)
-    too_many = max(arrived, good) > payload.messages
-    return Case(payload.case_id, accept=False, accepted=too_many)
-
-
-def cuts(payload: bytes) -> Iterator[list[bytes]]:
-    """Yield the payload byte by byte, and split behind each CRLF."""
-    yield [payload[at : at + 1] for at in range(len(payload))]
-    yield re.findall(rb".*?\r\n|.+", payload, re.DOTALL)
-
-
-@dataclass
-class Judgement:
-    """What a run over all sets found: cases by set, and what may never happen."""
-
-    cases: dict[str, list[Case]]
-    faults: list[str]
-
-    def wrong(self, name: str) -> list[str]:
-        """Return the ids of a set that went wrong either way, each once."""
-        return list(
-            dict.fromkeys(
-                case.case_id
-                for case in self.cases[name]
-                if case.accept != case.accepted
-            )
-        )
-
-
-async def judge(folder: Path) -> Judgement:
-    """Send every payload whole, and some also byte by byte and split at CRLF."""
-    runs: dict[str, list[tuple[Payload, asyncio.Task[Seen]]]] = {}
-    async with wire() as open_wire, asyncio.TaskGroup() as tasks:
-        for name, read in SETS.items():
-            runs[name] = []
-            for at, payload in enumerate(read(folder)):
-                for steps in _ways(payload, at):
-                    task = tasks.create_task(open_wire.play(*steps))
-                    runs[name].append((payload, task))
-        faults = open_wire.faults
-    cases = {
-        name: [judged(payload, task.result()) for payload, task in played]
-        for name, played in runs.items()
-    }
-    return Judgement(cases, faults)
-
-
-def _ways(payload: Payload, at: int) -> Iterator[list[list[bytes]]]:
-    yield [[step] for step in payload.steps]
-    small = len(payload.steps) == 1 and len(payload.steps[0]) <= _SPLIT_MAX_BYTES
-    if small and at % _SPLIT_EVERY == 0:
-        yield from ([segments] for segments in cuts(payload.steps[0]))
-
-
-def rows() -> list[Row]:
-    """A line for every set. Raises FileNotFoundError without FASTGATE_VECTORS."""
-    judgement = asyncio.run(judge(find_vectors()))
-    return [
-        count(name, _by_id(cases), ", ".join(judgement.wrong(name)))
-        for name, cases in judgement.cases.items()
-    ]
-
-
-def _by_id(cases: list[Case]) -> list[Case]:
-    # An input counts once, however often it was cut, and wrong once is wrong.
-    found: dict[str, Case] = {}
-    for case in cases:
-        if case.case_id not in found or case.accept != case.accepted:
-            found[case.case_id] = case
-    return list(found.values())

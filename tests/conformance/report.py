@@ -9,8 +9,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from tests.conformance import http_sets, key_sets, naughty_sets, token_sets
-from tests.conformance.rows import Row, count
+from tests.conformance import http_judge, key_sets, naughty_sets, token_sets
+from tests.conformance.http_wire import LANES
+from tests.conformance.rows import LaneRow, Row, count
 from tests.conformance.sources import sources
 from tests.vectors import find_vectors
 
@@ -21,10 +22,9 @@ _HEAD = """\
 
 What fastgate does with test inputs of other projects. A wrong acceptance is an input
 that its label (or our stricter rule) wants refused and that was accepted, or refused
-for another reason; a wrong refusal is the opposite. Both should be zero, and are for
-tokens, keys and JSON. This page is written by `make conformance`; the files are no part
-of the project, `python -m tests.conformance.fetch DIR` gets those that their projects
-publish as files.
+for another reason; a wrong refusal is the opposite. Both should be zero. This page is
+written by `make conformance`; the files are no part of the project, `python -m
+tests.conformance.fetch DIR` gets those that their projects publish as files.
 
 """
 _TOKENS = """\
@@ -39,11 +39,29 @@ _REQUESTS = """\
 ## Requests
 
 Sent raw to a running gateway with a public route in front of an upstream that records
-what arrives: whole, and a sample also byte by byte and in pieces that end at each CRLF.
-A message without a Host gets one, so that its own fault is tested. What the sets call
-legal and fastgate refuses by rule (CONNECT and TRACE, fragments, `*`, codings other
-than `chunked`, an underscore in a name, a body with GET) is wanted refused. The last
-column names what is wrong.
+what arrives, three ways each: whole, byte by byte (of long ones the first 1,000, then
+larger pieces), and in pieces that end at each CRLF. All of it twice: once with plain
+requests in the compiled lane, once with every request in the general lane; the access
+log is asked which lane it was. A message without a Host gets one, so that its own fault
+is tested.
+
+An input counts once for each lane, and wrong in one way is wrong. *Badly refused* is a
+refusal without a problem body that says its status, without `Connection: close`, with
+anything behind it, with the connection left open, or with a byte of a malformed head at
+the upstream. Where something is wrong, the last column names it.
+
+What the sets call legal and fastgate refuses by rule is wanted refused: methods other
+than GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, QUERY, SEARCH, REPORT, PROPFIND,
+PROPPATCH, MKCOL, MKCALENDAR, LOCK, UNLOCK and ACL (the others name a second target that
+no route was chosen for, or are not registered), other target forms, fragments and `*`,
+codings other than `chunked`, codings in HTTP/1.0, an underscore in a name, folded
+lines, and a body with GET, HEAD or DELETE. The last column says how many.
+
+Chunk extensions and trailers are read, bounded and dropped, and with them what a sender
+should not have sent but cannot do harm: blanks inside an extension, which RFC 9112
+section 7.1.1 wants read, and trailers such as `Content-Type`. A trailer that could be
+taken for framing, for Host or for credentials is refused, and so is a blank between the
+size of a chunk and what follows it.
 
 """
 _STRINGS = """\
@@ -51,7 +69,8 @@ _STRINGS = """\
 
 Strings that break naive programs, in path, query and headers. Wrong is more than one
 answer, a header of the client's making in it, or a request at the upstream that differs
-from the one that was sent. Each request leaves one line in the access log.
+from the one that was sent. Each request leaves one line in the access log. Sent through
+both lanes, as above.
 
 """
 _SOURCES = """\
@@ -74,6 +93,20 @@ def table(rows: Iterable[Row]) -> str:
         f"| {row.note} |"
         for row in rows
     ]
+    return "\n".join([*lines, ""])
+
+
+def lanes_table(rows: Iterable[LaneRow]) -> str:
+    """Return rows of both lanes as a table of Markdown."""
+    heads = ("wrongly accepted", "wrongly refused", "badly refused")
+    names = [f"{head}, {lane}" for lane in LANES for head in heads]
+    lines = [
+        f"| set | inputs tried | {' | '.join(names)} | notes |",
+        "|---|---:|" + "---:|" * len(names) + "---|",
+    ]
+    for row in rows:
+        counts = " | ".join(str(count) for lane in row.lanes for count in lane)
+        lines.append(f"| {row.set} | {row.tried} | {counts} | {row.note} |")
     return "\n".join([*lines, ""])
 
 
@@ -106,7 +139,9 @@ def token_and_key_rows(folder: Path, missing: list[str]) -> Iterator[Row]:
             yield row
 
 
-def rows_of(read: Callable[[], list[Row]], name: str, missing: list[str]) -> list[Row]:
+def rows_of(
+    read: Callable[[], list[LaneRow]], name: str, missing: list[str]
+) -> list[LaneRow]:
     """Return the rows of several sets, none where one of them is not there."""
     try:
         return read()
@@ -121,8 +156,8 @@ def page(missing: list[str]) -> str:
     missing: Gets the names of the sets that were not there.
     """
     tokens = tokens_part(list(token_and_key_rows(find_vectors(), missing)))
-    requests = table(rows_of(http_sets.rows, "requests", missing))
-    strings = table(rows_of(naughty_sets.rows, "strings", missing))
+    requests = lanes_table(rows_of(http_judge.rows, "requests", missing))
+    strings = lanes_table(rows_of(naughty_sets.rows, "strings", missing))
     return (
         f"{_HEAD}{tokens}{_REQUESTS}{requests}\n{_STRINGS}{strings}\n"
         f"{_SOURCES}{origins()}"

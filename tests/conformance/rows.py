@@ -24,6 +24,20 @@ class Row:
     note: str
 
 
+@dataclass(frozen=True)
+class LaneRow:
+    """Counts of one set through both lanes.
+
+    lanes: For each lane, wrongly accepted, wrongly refused, and what else is wrong:
+        refused without a problem body, or with the connection left open.
+    """
+
+    set: str
+    tried: int
+    lanes: tuple[tuple[int, int, int], ...]
+    note: str
+
+
 def count(name: str, cases: Iterable[Case], note: str) -> Row:
     """Sum up the cases of one set."""
     every = list(cases)

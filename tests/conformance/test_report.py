@@ -1,7 +1,7 @@
 """The page that is published says what is true."""
 
 from tests.conformance import report
-from tests.conformance.rows import Row
+from tests.conformance.rows import LaneRow, Row
 from tests.vectors import vectors_dir
 
 
@@ -27,6 +27,24 @@ def test_table_has_a_line_for_each_set():
         "| one | 12 | 1 | 0 | x-1 |",
         "| two | 3 | 0 | 0 |  |",
     ]
+
+
+def test_table_of_both_lanes_has_columns_for_each():
+    """What is wrong in one lane does not hide behind the other."""
+    lines = report.lanes_table([LaneRow("one", 12, ((1, 0, 2), (0, 3, 0)), "x")])
+    head, _, row, *_ = lines.splitlines()
+    assert head.count("compiled") == head.count("general") == 3
+    assert row == "| one | 12 | 1 | 0 | 2 | 0 | 3 | 0 | x |"
+
+
+def test_published_page_has_nothing_wrong_about_requests():
+    """Each set stands there with its zeros, for either lane."""
+    part = report.PAGE.read_text("utf-8").split("\n## ")
+    for title in ("Requests", "Strings"):
+        (text,) = (text for text in part if text.startswith(title))
+        rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
+        assert rows
+        assert all(" | 0 | 0 | 0 | 0 | 0 | 0 | " in row for row in rows)
 
 
 def test_set_that_is_not_there_is_left_out_and_named(tmp_path):
