@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 
-import pytest
+from tests.buses_wanted import missing
 
 _STARTED_WITHIN_S = 10.0
 
@@ -20,7 +20,7 @@ def binary() -> str:
     beside = Path(sys.executable).with_name("nats-server")
     found = shutil.which("nats-server") or (str(beside) if beside.exists() else None)
     if found is None:
-        pytest.skip("nats-server is not installed (extra `demo`)")
+        missing("nats-server is not installed (extra `demo`)")
     return found
 
 

@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.contract.places import REMOTE, place_of
 from tests.feed_fakes import FakeBroker, FakeBus, FakeJournal, until
-from tests.nats_server import NatsServer, running
 
 from fastgate.adapters.local_bus import LocalBus
 from fastgate.adapters.local_journal import LocalJournal
-from fastgate.adapters.nats_bus.bus import NatsBus
-from fastgate.adapters.nats_bus.link import NatsSettings
 from fastgate.domain.event import Batch, Event, decode_batch, encode_batch, key_id
 from fastgate.domain.frame import open_frame
 from fastgate.domain.revocation import Kind
@@ -91,7 +89,7 @@ class Rig:
         return [id_ for stored in self.listener.stored for id_ in self.ids(stored)]
 
 
-@pytest.fixture(params=["fake", "local", "nats"])
+@pytest.fixture(params=["fake", "local", *REMOTE])
 async def rig(request, tmp_path: Path) -> AsyncGenerator[Rig, None]:
     async with contextlib.AsyncExitStack() as stack:
         journal: Journal = LocalJournal(tmp_path / "state", "gw")
@@ -102,12 +100,8 @@ async def rig(request, tmp_path: Path) -> AsyncGenerator[Rig, None]:
         elif request.param == "local":
             connect = lambda: LocalBus(journal, "eu")  # noqa: E731
         else:
-            server = NatsServer(tmp_path / "nats")
-            await stack.enter_async_context(running(server))
-            settings = NatsSettings(servers=(server.url,))
-            connect = lambda: NatsBus(  # noqa: E731
-                settings, region="eu", node="gw", origins=("eu", "us")
-            )
+            place = place_of(request.param, tmp_path, request)
+            connect = (await stack.enter_async_context(place)).bus
         await journal.open()
         stack.push_async_callback(journal.close)
         bus, listener = connect(), Listener()
@@ -119,10 +113,10 @@ async def rig(request, tmp_path: Path) -> AsyncGenerator[Rig, None]:
 
 async def test_messages_are_read_in_the_order_in_which_they_were_stored(rig):
     """Positions grow, and a replay from the start has everything."""
-    positions = [await rig.say(f"e{i}") for i in range(600)]
+    positions = [await rig.say(f"e{i}") for i in range(300)]
     assert positions == sorted(set(positions))
     read = await rig.read()
-    assert [id_ for _, id_ in read] == [f"e{i}" for i in range(600)]
+    assert [id_ for _, id_ in read] == [f"e{i}" for i in range(300)]
     assert [position for position, _ in read] == positions
     assert (await rig.bus.state("eu")).last == positions[-1]
 
