@@ -93,10 +93,7 @@ class AccessLog:
         self._reopen_asked = False
         self._abandoned = False
         self._is_torn = False
-        self._thread = threading.Thread(
-            target=self._run, name="access-log", daemon=True
-        )
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def write(self, line: Mapping[str, object]) -> None:
         """Queue the line of one request; never blocks and never raises for its content.
@@ -115,11 +112,21 @@ class AccessLog:
             return
         self._ring.append(self._encode(line))
         if not self._wake.is_set():
-            self._wake.set()
+            self._awaken()
 
     def reopen(self) -> None:
         """Ask the thread to open the file again, after it was moved away."""
         self._reopen_asked = True
+        self._awaken()
+
+    def _awaken(self) -> None:
+        # Not before there is something to write: a process with one thread reads and
+        # writes its sockets without a lock, in the kernel and in the C library.
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._run, name="access-log", daemon=True
+            )
+            self._thread.start()
         self._wake.set()
 
     def close(self, timeout_s: float) -> bool:
@@ -130,8 +137,10 @@ class AccessLog:
         self._room = 0
         self._closing.set()
         self._wake.set()
-        self._thread.join(timeout_s)
-        if self._thread.is_alive():
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout_s)
+        if thread is not None and thread.is_alive():
             self._abandoned = True
             left = len(self._ring)
             self._ring.clear()
