@@ -47,7 +47,7 @@ Options.warning_errors = True
 PACKAGE = pathlib.Path("src/fastgate")
 PURE = (
     *("domain/decision", "domain/request"),
-    *("hotpath/facts", "hotpath/gate", "hotpath/plan"),
+    *("hotpath/facts", "hotpath/failures", "hotpath/gate", "hotpath/plan"),
     *("hotpath/token_rules", "hotpath/upstreams"),
 )
 SOURCES = [

@@ -120,9 +120,15 @@ class FakeIntrospector:
         self.forgotten: list[bytes] = []
 
     async def ask(
-        self, issuer: IssuerProfile, token: bytes, region: int, *, fresh_ns: int = 0
+        self,
+        issuer: IssuerProfile,
+        token: bytes,
+        region: int,
+        *,
+        fresh_ns: int = 0,
+        peer: str = "",
     ) -> IntrospectionAnswer:
-        del issuer
+        del issuer, peer
         self.asked.append((token, region, fresh_ns))
         return self.answer
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from fastgate.domain.decision import Decision
 from fastgate.domain.event import Event
 from fastgate.domain.introspection import IntrospectionAnswer
 from fastgate.domain.stream import JournalStart, Kept, Stored, StreamState
@@ -26,6 +27,7 @@ __all__ = [
     "DecisionCache",
     "Exchange",
     "ExchangeHandler",
+    "FailureLimiter",
     "Fetched",
     "Fetcher",
     "Histogram",
@@ -129,16 +131,42 @@ class KeyAsker(Protocol):
         ...
 
 
+class FailureLimiter(Protocol):
+    """Bounds the failed verifications of each client; nothing here waits or raises.
+
+    peer: Address of the client, "" for none, who is not limited.
+    """
+
+    def admits(self, peer: str, now_ns: int) -> bool:
+        """Tell whether a client may fail once more; CLOCK_BOOTTIME."""
+        ...
+
+    def charge(self, peer: str, now_ns: int) -> None:
+        """Note a failed verification."""
+        ...
+
+    def refund(self, peer: str) -> None:
+        """Take one charge back."""
+        ...
+
+
 class Introspector(Protocol):
     """Answers about opaque tokens, one flight a token (PROTOCOLS section 4)."""
 
     async def ask(
-        self, issuer: IssuerProfile, token: bytes, region: int, *, fresh_ns: int = 0
+        self,
+        issuer: IssuerProfile,
+        token: bytes,
+        region: int,
+        *,
+        fresh_ns: int = 0,
+        peer: str = "",
     ) -> IntrospectionAnswer:
         """Return an answer, asking the issuer where none is cached.
 
         region: Index of the region to ask.
         fresh_ns: When not 0, an answer asked longer ago than this does not count.
+        peer: Address of the client, which is charged for an inactive token.
         Never raises for the issuer's trouble: that is an answer's kind.
         """
         ...
@@ -249,6 +277,8 @@ class Exchange(Protocol):
     Nothing is decoded: method, target, names and values are as they came, whitespace
     around a value removed. A lane has checked syntax only; the relay checks the rest.
     A method that waits raises ConnectionError once the client is gone.
+    judged: What the other lane's look at this very message came to before it lent it,
+        None where there was none. It says what was paid already, and decides nothing.
     """
 
     method: str
@@ -257,6 +287,7 @@ class Exchange(Protocol):
     headers: Sequence[tuple[bytes, bytes]]
     peer: str  # address without port; "" on a Unix socket
     lane: str
+    judged: Decision | None
     bytes_in: int  # of body, as are bytes_out
     bytes_out: int
 

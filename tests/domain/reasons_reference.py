@@ -49,6 +49,9 @@ MEANINGS = {
     Reason.INACTIVE: "The issuer says that the opaque token is not active.",
     Reason.BOUND: "The token is bound to a key or certificate (`cnf`), which cannot be "
     "checked here.",
+    Reason.TOO_MANY_REQUESTS: "The client sends more requests than it may.",
+    Reason.TOO_MANY_FAILURES: "Too many tokens of this client failed to verify, so one "
+    "never seen before is not verified now; known tokens are served.",
 }
 
 

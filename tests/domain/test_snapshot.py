@@ -50,7 +50,7 @@ def test_decision_begins_undecided_and_allows_nothing() -> None:
     decision = Decision()
     assert decision.verdict is Verdict.UNDECIDED
     assert (decision.reason, decision.route, decision.facts) == (None, None, None)
-    assert (decision.token, decision.credential, decision.failed_key) == (b"", b"", b"")
+    assert (decision.token, decision.credential, decision.failed_keys) == (b"", b"", ())
     assert (decision.region, decision.source) == (NO_REGION, RegionSource.DEFAULT)
     assert (decision.conflict, decision.repair_cookie) == (None, False)
     assert (decision.cache, decision.kind, decision.age_ms) == ("", "none", -1)
@@ -58,14 +58,24 @@ def test_decision_begins_undecided_and_allows_nothing() -> None:
     assert decision.ask_kid is None
 
 
-def test_asked_remembers_the_key_that_failed() -> None:
-    """The gate tries it no more."""
+def test_asked_remembers_the_keys_that_failed() -> None:
+    """The gate tries them no more."""
     asked = Asked()
-    assert (asked.key_asked, asked.failed_key) == (False, b"")
+    assert (asked.key_asked, asked.failed_keys, asked.missed) == (False, (), False)
     decision = Decision()
-    decision.failed_key = b"t" * 32
+    decision.failed_keys = (b"t" * 32,)
     asked.key_answered(decision)
-    assert (asked.key_asked, asked.failed_key) == (True, b"t" * 32)
+    assert (asked.key_asked, asked.failed_keys) == (True, (b"t" * 32,))
+
+
+def test_asked_remembers_that_the_cache_was_missed() -> None:
+    """However often the request is decided afterwards."""
+    asked = Asked()
+    for cache, missed in (("", False), ("miss", True), ("hit", True)):
+        decision = Decision()
+        decision.cache = cache
+        asked.learn(decision)
+        assert (asked.missed, asked.key_asked) == (missed, False)
 
 
 def test_keys_index_their_thumbprints() -> None:

@@ -27,6 +27,7 @@ from fastgate.domain.route import Route, RouteTable, Service
 from fastgate.domain.snapshot import Snapshot
 from fastgate.domain.token import ACCESS_TOKEN_TYPES, Introspection, IssuerProfile
 from fastgate.domain.verdict import Verdict
+from fastgate.hotpath import failures as compiled_failures
 from fastgate.hotpath import gate as compiled_gate
 from fastgate.hotpath.keys import build_keys
 
@@ -45,7 +46,7 @@ REGIONS = RegionSet(
 EVERYWHERE = Service("orders", (("http://eu",), ("http://us",), ("http://ap",)))
 INTROSPECTION = Introspection(("http://i",) * 3, "gateway", "secret")
 # In the order in which they need one another.
-PURE = ("token_rules", "facts", "plan", "gate")
+PURE = ("token_rules", "facts", "failures", "plan", "gate")
 
 
 @functools.cache
@@ -65,6 +66,13 @@ def gate_module(build: str) -> ModuleType:
         return sys.modules["fastgate.hotpath.gate"]
     finally:
         sys.modules.update(kept)
+
+
+def failures_class(build: str) -> type:
+    """Return the class that bounds failures, of the same build as the gate."""
+    module = compiled_failures if build == "compiled" else gate_module(build)
+    found: type = module.Failures
+    return found
 
 
 def profile(index: int = 0, **changes: Any) -> IssuerProfile:
@@ -143,7 +151,8 @@ class World:
         for origin in (EU, US, AP):
             self.writer.set_evidence(origin, BOOT_NS)
         self.cache = DecisionCache(1000)
-        self.gate = gate_module(build).Gate(self.cache, self.reader)
+        self.failures = failures_class(build)()
+        self.gate = gate_module(build).Gate(self.cache, self.reader, self.failures)
         self.profile = profile()
         self.route = Route(
             0,

@@ -308,7 +308,7 @@ def seen(
         *(outcome(decision), decision.region, decision.source, decision.conflict),
         *(decision.repair_cookie, decision.token, decision.kind, decision.cache),
         *(decision.credential, decision.stale_question, decision.ask_kid),
-        *(decision.failed_key, decision.age_ms),
+        *(decision.failed_keys, decision.age_ms),
         facts and (facts.identity, facts.revocation_keys, facts.revocation_kinds),
         trace,
     )

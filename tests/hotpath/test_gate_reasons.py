@@ -65,6 +65,12 @@ def homeless(world: World) -> Decision:
     return world.ask(jwt())
 
 
+def failing(world: World) -> Decision:
+    """Ask once more after more failures than a client may have."""
+    world.failures.charge("192.0.2.1", world.boot_ns, 1_000)
+    return world.ask(jwt(), peer="192.0.2.1")
+
+
 def demanding(world: World) -> Decision:
     """Ask where a claim is required that the token lacks."""
     world.use_profile(require=("tenant",))
@@ -89,6 +95,7 @@ CASES: dict[Reason, Ask] = {
     Reason.UNKNOWN_KID: asked_twice(NEW_KID),
     Reason.KEYS_UNAVAILABLE: asked_twice(NEW_KID, last_fetch_ok=False),
     Reason.BAD_SIGNATURE: asked_twice(jwt()[:-4] + b"AAAA"),
+    Reason.TOO_MANY_FAILURES: failing,
     Reason.BAD_ISS: of_token(iss="x"),
     Reason.BAD_AUD: of_token(aud="x"),
     Reason.BOUND: of_token(cnf={}),

@@ -186,7 +186,7 @@ def test_gate_asks_once_for_a_kid_nobody_has_seen(world: World) -> None:
     token = jwt(key=signing_key("ES256", "new"))
     decision = world.ask(token)
     assert outcome(decision) == "ask_key"
-    assert (decision.ask_kid, decision.failed_key) == ("new", b"")
+    assert (decision.ask_kid, decision.failed_keys) == ("new", ())
     asked = asked_for(decision)
     assert outcome(world.ask(token, asked=asked)) == "unknown_kid"
     world.use_keys(signing_key(), last_fetch_ok=False)
@@ -206,7 +206,7 @@ def test_gate_asks_again_for_a_kid_that_may_have_been_given_a_new_key(
     assert outcome(decision) == "ask_key"
     assert decision.ask_kid is None
     held = world.snapshot.keys[0].by_kid["es256-1"]
-    assert decision.failed_key == held.thumbprint
+    assert decision.failed_keys == (held.thumbprint,)
     asked = asked_for(decision)
     assert outcome(world.ask(token, asked=asked)) == "bad_signature"
     world.use_keys(OTHER)

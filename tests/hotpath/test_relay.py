@@ -123,7 +123,7 @@ async def test_relay_lets_the_body_come_before_it_reads_a_form():
 
 async def test_relay_asks_for_a_key_once_and_judges_by_the_new_snapshot():
     """The next decision sees the keys that the agent found meanwhile."""
-    gate = asking(Verdict.ASK_KEY, ask_kid="k2", failed_key=b"old")
+    gate = asking(Verdict.ASK_KEY, ask_kid="k2", failed_keys=(b"old",))
     async with recording() as up:
         before = snapshot_of(
             protected(up.base), issuers=(issuer_profile(),), keys=(IssuerKeys(),)

@@ -101,6 +101,7 @@ def test_refuse_answer_has_a_word_for_each_kind() -> None:
         AnswerKind.INACTIVE: Reason.INACTIVE,
         AnswerKind.ISSUER_FAULT: Reason.BAD_ISSUER_RESPONSE,
         AnswerKind.UNAVAILABLE: Reason.INTROSPECTION_UNAVAILABLE,
+        AnswerKind.NOT_ASKED: Reason.TOO_MANY_FAILURES,
     }
 
 

@@ -65,6 +65,8 @@ cdef class Asking(Relayed):
                 if self.up is None:
                     self.dial()
             return 0
+        # What this look has cost is not paid again (hotpath.relay).
+        self.open_back().judged = self.decision
         self.judged = self.decision = self.snapshot = None
         return self.lend(PyBytes_FromStringAndSize(<const char*>p, size))
 
@@ -331,6 +333,7 @@ cdef class Asking(Relayed):
         """Let the general lane serve the message from its beginning."""
         message, self.message = self.message, None
         self.lane().desk.end(self.tally, self.plan.route)
+        self.open_back().judged = self.decision
         self.forget_exchange()
         return self.lend(message)
 

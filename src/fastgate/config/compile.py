@@ -156,6 +156,7 @@ def _introspection(
         accept=_ACCEPT[asked.accept],
         phantom_member=asked.phantom_member,
         timeout_s=asked.timeout.total_seconds(),
+        calls_per_s=asked.rate,
     )
 
 
@@ -208,6 +209,8 @@ def _limits(config: Config) -> snapshots.Limits:
         form_bytes=written.body_form,
         hops=written.hops,
         upstream_connections=written.upstream_connections,
+        failures_per_s=written.failed_verifications,
+        failure_burst=written.failed_verification_burst,
     )
 
 

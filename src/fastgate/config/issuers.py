@@ -13,7 +13,16 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from fastgate.config.addresses import Url
 from fastgate.config.base import ClaimName, Model, RegionName, VisibleText
 from fastgate.config.problems import did_you_mean
-from fastgate.config.values import Between, Duration, Flag, Secret, Text, shown
+from fastgate.config.values import (
+    Between,
+    Count,
+    Duration,
+    Flag,
+    Secret,
+    Text,
+    Within,
+    shown,
+)
 
 __all__ = ["KNOWN_ALGORITHMS", "AuthMethod", "Introspection", "Issuer"]
 
@@ -113,6 +122,11 @@ class Introspection(Model):
     # Reason: PROTOCOLS.md section 4; a request waits for this.
     timeout: Annotated[Duration, Between("50ms", "10s")] = Field(
         default=timedelta(seconds=2), description="Longest wait for the whole call."
+    )
+    # Reason: with answers kept for a minute, tokens of 60,000 users at a time.
+    rate: Annotated[Count, Within(1, 1_000_000)] = Field(
+        default=1_000,
+        description="Calls a second to an endpoint by this gateway; above: 503.",
     )
 
 

@@ -113,6 +113,17 @@ class Limits(Model):
     cached_tokens: Annotated[Count, Within(64, 10_000_000)] = Field(
         default=65_536, description="Verified tokens whose facts a worker remembers."
     )
+    failed_verifications: Annotated[Count, Within(1, 1_000_000)] = Field(
+        default=50,
+        description=(
+            "Failed verifications of tokens a second that are forgiven one client "
+            "(address, or IPv6 /64); above: 429 for its tokens not seen before. Each "
+            "worker gives its share. Name proxies in front in `trusted_proxies`."
+        ),
+    )
+    failed_verification_burst: Annotated[Count, Within(1, 1_000_000)] = Field(
+        default=200, description="Failed verifications that a client may have at once."
+    )
 
 
 class Timeouts(Model):

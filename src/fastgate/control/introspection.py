@@ -26,7 +26,7 @@ from fastgate.domain.introspection import AnswerKind, IntrospectionAnswer
 from fastgate.domain.region import NO_REGION
 from fastgate.domain.token import Introspection, IssuerProfile
 from fastgate.errors import BadAnswerError, BugError, ControlError
-from fastgate.ports import Clock, Fetcher
+from fastgate.ports import Clock, FailureLimiter, Fetcher
 
 __all__ = ["IntrospectionLimits", "Introspections"]
 
@@ -40,6 +40,7 @@ _JITTER = 0.1
 # Reason: digest, answer object and table entry, beside the payload.
 _ENTRY_BYTES = 512
 _BUSY_RETRY_S = 1
+_NOT_ASKED = IntrospectionAnswer(AnswerKind.NOT_ASKED, retry_after_s=_BUSY_RETRY_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,17 @@ class IntrospectionLimits:
 
 
 class _Endpoint:
-    """One endpoint of one issuer: who is asking, and whether it answers."""
+    """One endpoint of one issuer: who is asking, how often, and whether it answers.
 
-    __slots__ = ("breaker", "load", "slots")
+    due_ns: When the calls made so far would all have been made at the rate.
+    """
+
+    __slots__ = ("breaker", "due_ns", "load", "slots")
 
     def __init__(self, limits: IntrospectionLimits, rng: random.Random) -> None:
         self.slots = asyncio.Semaphore(limits.concurrent)
         self.load = 0
+        self.due_ns = 0
         self.breaker = Breaker(rng)
 
 
@@ -74,6 +79,8 @@ class Introspections:
     """A ports.Introspector with caches, single flights and breakers.
 
     alarms: Called with alarm, issuer alias and whether it holds, on each change.
+    failures: Bounds the inactive tokens of each client; None: no bound.
+    workers: How many share the rate of an endpoint.
     """
 
     def __init__(
@@ -84,12 +91,16 @@ class Introspections:
         alarms: Callable[[str, str, bool], None],
         rng: random.Random | None = None,
         limits: IntrospectionLimits | None = None,
+        failures: FailureLimiter | None = None,
+        workers: int = 1,
     ) -> None:
         self._fetcher = fetcher
         self._clock = clock
         self._alarms = alarms
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._limits = limits or IntrospectionLimits()
+        self._failures = failures
+        self._workers = workers
         self._active: LRUCache[bytes, IntrospectionAnswer] = LRUCache(
             self._limits.active_bytes,
             getsizeof=lambda answer: len(answer.payload) + _ENTRY_BYTES,
@@ -128,12 +139,20 @@ class Introspections:
         return None
 
     async def ask(
-        self, issuer: IssuerProfile, token: bytes, region: int, *, fresh_ns: int = 0
+        self,
+        issuer: IssuerProfile,
+        token: bytes,
+        region: int,
+        *,
+        fresh_ns: int = 0,
+        peer: str = "",
     ) -> IntrospectionAnswer:
         """Return an answer, asking the issuer where none is cached.
 
         Callers that ask the same at once share one flight; one that goes away takes
-        nobody along. region, fresh_ns and what it never raises: see the port.
+        nobody along. The one who began it is charged for it as for a failure, until
+        the token turns out to be no junk, so that nobody has more flights than
+        failures left. region, fresh_ns, peer and what it never raises: see the port.
         """
         how = issuer.introspection
         if how is None:
@@ -148,9 +167,14 @@ class Introspections:
         key = _key(issuer, how, url, token)
         flight = self._flights.get(key)
         if flight is None:
+            if self._failures is not None:
+                if not self._failures.admits(peer, boot_ns):
+                    self._counts["turned_away"] += 1
+                    return _NOT_ASKED
+                self._failures.charge(peer, boot_ns)
             flight = asyncio.create_task(self._fly(key, issuer.alias, how, url, token))
             self._flights[key] = flight
-            flight.add_done_callback(lambda done: self._landed(key, done))
+            flight.add_done_callback(lambda done: self._landed(key, peer, done))
         else:
             self._counts["joined"] += 1
         return await asyncio.shield(flight)
@@ -207,6 +231,9 @@ class Introspections:
         endpoint.load += 1
         try:
             async with asyncio.timeout(how.timeout_s), endpoint.slots:
+                if not self._within_rate(endpoint, how.calls_per_s):
+                    self._counts["turned_away"] += 1
+                    return _unavailable(_BUSY_RETRY_S)
                 # Reason: it may have opened while this one was queued.
                 leave = endpoint.breaker.enter(self._now_s())
                 if leave is Leave.REFUSED:
@@ -232,6 +259,16 @@ class Introspections:
             return None
         self._counts["turned_away"] += 1
         return _unavailable(max(math.ceil(wait_s), _BUSY_RETRY_S))
+
+    def _within_rate(self, endpoint: _Endpoint, calls_per_s: int) -> bool:
+        """Count a call, and tell whether it may be made; a second's worth at once."""
+        now_ns = self._clock.boot_ns()
+        step_ns = _NS * self._workers // calls_per_s
+        ahead_ns = max(endpoint.due_ns - now_ns, 0)
+        if ahead_ns > max(_NS - step_ns, 0):
+            return False
+        endpoint.due_ns = now_ns + ahead_ns + step_ns
+        return True
 
     async def _put(self, how: Introspection, url: str, token: bytes) -> Reading:
         """Put the question and read the answer."""
@@ -303,14 +340,24 @@ class Introspections:
                 kept[key] = replace(answer, cached=True)
         return answer
 
-    def _landed(self, key: bytes, flight: asyncio.Task[IntrospectionAnswer]) -> None:
+    def _landed(
+        self, key: bytes, peer: str, flight: asyncio.Task[IntrospectionAnswer]
+    ) -> None:
         del self._flights[key]
+        if self._failures is not None and not _found_inactive(flight):
+            self._failures.refund(peer)
         if not flight.cancelled() and (error := flight.exception()) is not None:
             # Its callers get it too; this is for the case that all have gone.
             _log.error("introspection_broke", extra={"error": type(error).__name__})
 
     def _now_s(self) -> float:
         return self._clock.boot_ns() / _NS
+
+
+def _found_inactive(flight: asyncio.Task[IntrospectionAnswer]) -> bool:
+    if flight.cancelled() or flight.exception() is not None:
+        return False
+    return flight.result().kind is AnswerKind.INACTIVE
 
 
 def _unavailable(retry_after_s: int) -> IntrospectionAnswer:

@@ -18,4 +18,4 @@ cdef class Decision:
     cdef public bint stale_question
     cdef public bytes credential
     cdef public str ask_kid
-    cdef public bytes failed_key
+    cdef public tuple failed_keys

@@ -27,22 +27,30 @@ class Asked:
 
     key_asked: The agent was asked about this kid; the gate does not ask twice, and
         the snapshot it is called with next holds whatever was found.
-    failed_key: Thumbprint of the key that refused the signature before the agent was
-        asked; the same key is not tried again.
+    failed_keys: Thumbprints of keys that refused the signature before, in either lane;
+        they are not tried again, nor is the client charged again.
+    missed: The decision cache did not hold the token when the request came; what a
+        later decision finds there is no hit of this request.
     introspection: The issuer's answer about the credential, None until asked.
     """
 
-    __slots__ = ("failed_key", "introspection", "key_asked")
+    __slots__ = ("failed_keys", "introspection", "key_asked", "missed")
 
     def __init__(self) -> None:
         self.key_asked = False
-        self.failed_key = b""
+        self.failed_keys: tuple[bytes, ...] = ()
+        self.missed = False
         self.introspection: IntrospectionAnswer | None = None
+
+    def learn(self, decision: "Decision") -> None:
+        """Note what an earlier look at the same request has cost already."""
+        self.failed_keys = decision.failed_keys
+        self.missed = self.missed or decision.cache == "miss"
 
     def key_answered(self, decision: "Decision") -> None:
         """Note that the agent was asked what `decision` wanted to know."""
         self.key_asked = True
-        self.failed_key = decision.failed_key
+        self.learn(decision)
 
 
 @cython.final
@@ -64,7 +72,8 @@ class Decision:
     stale_question: ASK_INTROSPECTION because the feed is stale, not the token opaque.
     credential: The token to ask the issuer about, for ASK_INTROSPECTION.
     ask_kid: The kid to ask the agent for, for ASK_KEY; None: a known kid failed to
-        verify, and failed_key is its thumbprint.
+        verify.
+    failed_keys: Thumbprints of all keys that refused the signature.
     """
 
     def __init__(self) -> None:
@@ -84,4 +93,4 @@ class Decision:
         self.stale_question = False
         self.credential = b""
         self.ask_kid: str | None = None
-        self.failed_key = b""
+        self.failed_keys: tuple[bytes, ...] = ()

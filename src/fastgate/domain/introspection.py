@@ -19,6 +19,7 @@ class AnswerKind(enum.Enum):
     INACTIVE = 3
     ISSUER_FAULT = 4  # nonsense, or our own credentials refused: 502
     UNAVAILABLE = 5  # unreachable, slow, throttled, 5xx: 503
+    NOT_ASKED = 6  # for the client, too many of whose tokens were inactive: 429
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ class Limits:
     form_bytes: Largest OAuth form that is read for a region.
     hops: Gateways a request may pass before 508.
     upstream_connections: Per upstream address and worker.
+    failures_per_s, failure_burst: Failed verifications of one client, on all workers.
     """
 
     connections: int = 10_000
@@ -33,6 +34,8 @@ class Limits:
     form_bytes: int = 65_536
     hops: int = 2
     upstream_connections: int = 512
+    failures_per_s: int = 50
+    failure_burst: int = 200
 
 
 @dataclass(frozen=True, slots=True)

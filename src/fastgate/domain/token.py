@@ -61,6 +61,7 @@ class Introspection:
     accept: Value of the Accept header.
     phantom_member: JSON member that may carry the phantom JWT.
     timeout_s: Whole call, seconds.
+    calls_per_s: To one endpoint, by all workers of this gateway.
     """
 
     urls: tuple[str, ...]
@@ -70,6 +71,7 @@ class Introspection:
     accept: str = "application/jwt, application/json;q=0.5"
     phantom_member: str = "phantom_token"
     timeout_s: float = 2.0
+    calls_per_s: int = 1_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)

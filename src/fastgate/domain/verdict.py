@@ -73,6 +73,7 @@ class Reason(enum.StrEnum):
     EXPECTATION_FAILED = "expectation_failed"
     HEADERS_TOO_LARGE = "headers_too_large"
     TOO_MANY_REQUESTS = "too_many_requests"
+    TOO_MANY_FAILURES = "too_many_failures"
     NOT_SUPPORTED = "not_supported"
     HTTP_VERSION = "http_version"
     LOOP = "loop"
@@ -112,6 +113,12 @@ class Outcome:
 
 _INVALID_TOKEN = Outcome(
     401, "invalid_token", "The access token is not valid.", Challenge.INVALID_TOKEN
+)
+
+
+# Reason: the slowest rate that can be configured forgives a failure in a second.
+_TOO_MANY = Outcome(
+    429, "too_many_requests", "Too many requests from this client.", retry_after_s=1
 )
 
 
@@ -189,9 +196,8 @@ OUTCOMES: dict[Reason, Outcome] = {
     Reason.HEADERS_TOO_LARGE: _caller(
         431, "headers_too_large", "The request head exceeds a limit."
     ),
-    Reason.TOO_MANY_REQUESTS: Outcome(
-        429, "too_many_requests", "Too many requests from this client.", retry_after_s=1
-    ),
+    Reason.TOO_MANY_REQUESTS: _TOO_MANY,
+    Reason.TOO_MANY_FAILURES: _TOO_MANY,
     Reason.NOT_SUPPORTED: _caller(
         501, "not_supported", "The transfer coding or method is not supported."
     ),

@@ -3,4 +3,5 @@
 from fastgate.domain.decision cimport Decision
 from fastgate.domain.request cimport RequestHead
 from fastgate.hotpath.facts cimport Facts
+from fastgate.hotpath.failures cimport Failures
 from fastgate.hotpath.plan cimport Plan, Table

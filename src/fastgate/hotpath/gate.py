@@ -11,9 +11,9 @@ Two rules hold for every line below. Nothing may allow before the signature; any
 may refuse before it. And what the cache remembers are facts about a signature: expiry,
 freshness, revocation, audience, scope and region are judged on every request.
 
-Gate, plan, facts and token_rules are in Cython's pure-Python mode: compiled in the
-product, run uncompiled in tests as well (DESIGN.md sections 4 and 5). This file is
-longer than others because the order of checks is to be read in one place.
+Gate, plan, facts, failures and token_rules are in Cython's pure-Python mode: compiled
+in the product, run uncompiled in tests as well (DESIGN.md sections 4 and 5). This file
+is longer than others because the order of checks is to be read in one place.
 """
 
 from collections.abc import Callable
@@ -31,6 +31,7 @@ from fastgate.domain.route import OnStale, Route
 from fastgate.domain.snapshot import Snapshot
 from fastgate.domain.verdict import Reason, Verdict
 from fastgate.hotpath.facts import Facts
+from fastgate.hotpath.failures import Failures
 from fastgate.hotpath.native import (
     TOKEN_NOT_THREE_PARTS,
     TOKEN_OK,
@@ -107,20 +108,28 @@ class Gate:
     """Decides requests; one per worker.
 
     decisions: Facts of verified tokens. revocations: This worker's view of the index.
+    failures: Counts, and bounds, what clients have failed to verify; None: no bound.
     """
 
     _decisions: DecisionCache
     _find: Callable[[bytes], Any]
     _check: Callable[..., int]
     _evidence: Callable[[int], int]
+    _failures: Failures | None
     _table: Table | None
     _older: Table | None
 
-    def __init__(self, decisions: DecisionCache, revocations: RevocationReader) -> None:
+    def __init__(
+        self,
+        decisions: DecisionCache,
+        revocations: RevocationReader,
+        failures: Failures | None = None,
+    ) -> None:
         self._decisions = decisions
         self._find = decisions.get
         self._check = revocations.check
         self._evidence = revocations.evidence
+        self._failures = failures
         self._table = None
         self._older = None
 
@@ -136,7 +145,9 @@ class Gate:
         """Judge one request at the given instant.
 
         wall_s: Seconds since 1970, for token times. boot_ns: CLOCK_BOOTTIME, for ages.
-        asked: What the lane found out since the last call about this request.
+        asked: What the lane found out since the last call about this request; it says,
+            too, which keys refused the signature then, so that nothing is verified,
+            or charged to the client, twice.
         trace: Receives (step, outcome) for explanations; costs nothing when None.
         Returns a decision whose verdict is never UNDECIDED. Raises nothing that a
         request can cause.
@@ -295,7 +306,9 @@ class Gate:
         """Return the key that verifies, or None with the verdict set."""
         keys: IssuerKeys = case.plan.keys
         asked = case.asked is not None and case.asked.key_asked
-        failed = case.asked.failed_key if case.asked is not None else b""
+        failed: tuple[bytes, ...] = (
+            case.asked.failed_keys if case.asked is not None else ()
+        )
         if kid is None:
             candidates = [key for key in keys.every if alg in key.algorithms]
             del candidates[MAX_KEYS_WITHOUT_KID:]
@@ -315,19 +328,45 @@ class Gate:
             else:
                 case.deny(Reason.KEYS_UNAVAILABLE, "key")
             return None
-        signature = scanned.signature()
-        signed = token[: scanned.signing_input_end]
-        for key in candidates:
-            if key.thumbprint == failed:
-                continue
-            if key.verify(alg, signature, signed):
-                return key
+        untried = [key for key in candidates if key.thumbprint not in failed]
+        if untried:
+            found = self._first_verifying(case, untried, scanned, token, alg)
+            if found is not None or case.decision.verdict is Verdict.DENY:
+                return found
+        case.decision.failed_keys = tuple([key.thumbprint for key in candidates])
         if kid is not None and not asked:
             # The kid may have been given a new key (PROTOCOLS section 2).
             case.decision.verdict = Verdict.ASK_KEY
-            case.decision.failed_key = candidates[0].thumbprint
             return None
         case.deny(Reason.BAD_SIGNATURE, "signature")
+        return None
+
+    @cython.cfunc
+    def _first_verifying(
+        self,
+        case: Case,
+        keys: list[VerificationKey],
+        scanned: TokenScan,
+        token: bytes,
+        alg: str,
+    ) -> VerificationKey | None:
+        """Verify; None where no key does, or (denied) the client may not try again."""
+        failures = self._failures
+        if failures is None and case.trace is not None:
+            case.note("failures", _explained(case))
+        if case.decision.kind == "phantom":
+            failures = None  # its issuer's word, so its faults are not the client's
+        peer, now_ns = case.head.peer, case.boot_ns
+        if failures is not None and not failures.admits(peer, now_ns):
+            case.deny(Reason.TOO_MANY_FAILURES, "signature")
+            return None
+        signature = scanned.signature()
+        signed = token[: scanned.signing_input_end]
+        for key in keys:
+            if key.verify(alg, signature, signed):
+                return key
+        if failures is not None:
+            failures.charge(peer, now_ns, len(keys))
         return None
 
     # -- opaque tokens -------------------------------------------------------------
@@ -561,6 +600,16 @@ def _bearer_token(case: Case) -> bytes | None:
         case.deny(Reason.TOO_LARGE, "credential")
         return None
     return token
+
+
+@cython.cfunc
+def _explained(case: Case) -> str:
+    # Where no client asks, none is refused: say what workers do.
+    limits = case.table.snapshot.limits
+    return (
+        f"not counted here; at a worker, {limits.failure_burst} failed verifications "
+        f"of a client, and {limits.failures_per_s} more a second, end in 429"
+    )
 
 
 @cython.cfunc

@@ -13,6 +13,10 @@ __all__ = ["TrustedPeers", "new_request_id"]
 
 # Reason: proxies in front are few; past this the memory starts anew.
 _REMEMBERED = 1_024
+# Reason: longer chains of one's own proxies do not occur, and each costs a look.
+_MOST_PROXIES = 8
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class TrustedPeers:
@@ -39,14 +43,48 @@ class TrustedPeers:
             known = self._known[address] = self._looked_up(address)
         return known
 
+    def client(self, peer: str, chain: bytes) -> str:
+        """Return the address of the client behind a trusted proxy.
+
+        peer: Of the connection. chain: Value of X-Forwarded-For.
+        It is the last one in the chain that is no trusted proxy itself; what stands
+        before it, anybody can have written. An element that is no address ends the
+        search at the proxy that wrote it.
+        """
+        found = peer
+        for element in reversed(chain.rsplit(b",", _MOST_PROXIES)[-_MOST_PROXIES:]):
+            address = _address_in(element)
+            if address is None:
+                break
+            found = str(address)
+            if not self._contains(address):
+                break
+        return found
+
     def _looked_up(self, address: str) -> bool:
         try:
             parsed = ipaddress.ip_address(address.partition("%")[0])
         except ValueError:
             return False
-        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
-            parsed = parsed.ipv4_mapped
-        return any(parsed in network for network in self._networks)
+        return self._contains(parsed)
+
+    def _contains(self, address: _Address) -> bool:
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._networks)
+
+
+def _address_in(element: bytes) -> _Address | None:
+    """Return the address of an X-Forwarded-For element; some proxies write a port."""
+    text = element.strip(b" \t").decode("latin-1")
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
 
 
 def new_request_id(wall_s: float) -> str:

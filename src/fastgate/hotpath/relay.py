@@ -196,6 +196,9 @@ class Relay:
             return Reason.BAD_REQUEST
         if hops >= flow.snapshot.limits.hops:
             return Reason.LOOP
+        if trusted and isinstance(inbound, Inbound):
+            chain = inbound.forwarded.get(b"x-forwarded-for", b"")
+            inbound.head.peer = self._peers.client(flow.exchange.peer, chain)
         flow.way = Way(
             peer=flow.exchange.peer,
             trusted=trusted,
@@ -213,10 +216,19 @@ class Relay:
     # -- decide ----------------------------------------------------------------------
 
     async def _decide(self, flow: Flow) -> Reason | None:
-        """Ask the gate, and for it, until it has decided; the reason of a refusal."""
+        """Ask the gate, and for it, until it has decided; the reason of a refusal.
+
+        A message that the compiled lane lent is decided anew, from this lane's own
+        reading of it. What that look has cost is not paid twice: `Asked` says which
+        keys refused the signature, so that they verify nothing, and charge the client
+        nothing, again, and a token that verified is in the decision cache.
+        """
         inbound = flow.inbound
         if inbound is None:
             raise BugError("a request was judged before it was read")
+        judged, flow.exchange.judged = flow.exchange.judged, None
+        if judged is not None:
+            flow.asked.learn(judged)
         for _ in range(_MAX_QUESTIONS):
             began_ns = self._clock.boot_ns()
             decision = self._gate.decide(
@@ -230,11 +242,14 @@ class Relay:
             verdict = decision.verdict
             if verdict is Verdict.ALLOW or verdict is Verdict.DENY:
                 self._time(decision, began_ns)
+            if flow.asked.missed and decision.cache:
+                decision.cache = "miss"
             if verdict is Verdict.ALLOW:
                 return None
             if verdict is Verdict.DENY or verdict is Verdict.UNDECIDED:
                 self._note_refusal(flow, decision)
                 return decision.reason or Reason.INTERNAL
+            flow.asked.learn(decision)
             before = self._clock.boot_ns()
             await self._answer_gate(flow, inbound, decision)
             flow.waited_ns += self._clock.boot_ns() - before
@@ -289,6 +304,7 @@ class Relay:
             decision.credential,
             region if region >= 0 else flow.snapshot.regions.default,
             fresh_ns=route.max_staleness_ns if decision.stale_question else 0,
+            peer=flow.inbound.head.peer if flow.inbound is not None else "",
         )
 
     def _admit(self, flow: Flow) -> Route | Reason:

@@ -26,6 +26,7 @@ from fastgate.control.introspection import Introspections
 from fastgate.control.worker import Worker
 from fastgate.domain.snapshot import Snapshot
 from fastgate.hotpath.desk import Desk
+from fastgate.hotpath.failures import Failures
 from fastgate.hotpath.gate import Gate
 from fastgate.hotpath.keys import build_keys
 from fastgate.hotpath.relay import Relay
@@ -35,6 +36,8 @@ from fastgate.wiring.compiled import counters, decisions, http1
 from fastgate.wiring.node import Node, metric_plan, on_signals, revocation_reader
 
 __all__ = ["run_worker"]
+
+_LEAST_BURST = 10
 
 
 async def run_worker(node: Node, slot: int) -> int:
@@ -77,13 +80,20 @@ async def run_worker(node: Node, slot: int) -> int:
         draining_since_ns=views.draining_since_ns,
         cache_stats=cache.stats,
     )
-    gate = Gate(cache, revocation_reader(views, slot))
+    failures = Failures()
+    gate = Gate(cache, revocation_reader(views, slot), failures)
     health = UpstreamHealth()
     relay = Relay(
         gate=gate,
         cell=follower.cell,
         key_asker=worker,
-        introspector=Introspections(fetcher=fetcher, clock=clock, alarms=worker.alarm),
+        introspector=Introspections(
+            fetcher=fetcher,
+            clock=clock,
+            alarms=worker.alarm,
+            failures=failures,
+            workers=len(node.data),
+        ),
         dialer=pool,
         health=health,
         clock=clock,
@@ -92,6 +102,7 @@ async def run_worker(node: Node, slot: int) -> int:
 
     def adopt(snapshot: Snapshot, _: Config) -> None:
         relay.adopt(snapshot, _tally(views, slot, snapshot))
+        failures.adopt(*_share(snapshot, len(node.data)))
 
     adopt(follower.cell.current, config)
     follower.adopted = adopt
@@ -117,6 +128,20 @@ async def run_worker(node: Node, slot: int) -> int:
     await fetcher.close()
     access_log.close(1.0)
     return 0
+
+
+def _share(snapshot: Snapshot, workers: int) -> tuple[float, int]:
+    """Return what a worker allows a client of failures: rate and burst.
+
+    The kernel spreads a client's connections over the workers, so each has its share.
+    Reason for the floors: a client that waits for the Retry-After of a second may fail
+    again, and a few stale tokens on one connection are no attack.
+    """
+    limits = snapshot.limits
+    return (
+        max(1.0, limits.failures_per_s / workers),
+        max(min(_LEAST_BURST, limits.failure_burst), limits.failure_burst // workers),
+    )
 
 
 def _tally(views: Views, slot: int, snapshot: Snapshot) -> Tally:

@@ -12,7 +12,7 @@ at a time. aiohttp parses it once more: what the two read differently is refused
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Never, Protocol
+from typing import TYPE_CHECKING, Any, Never, Protocol
 
 from aiohttp import web_protocol
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
@@ -21,6 +21,9 @@ from fastgate.adapters.aiohttp_server.exchange import READ_BYTES, LaneExchange
 from fastgate.domain.snapshot import Snapshot
 from fastgate.domain.verdict import Reason
 from fastgate.ports import ExchangeHandler
+
+if TYPE_CHECKING:
+    from fastgate.domain.decision import Decision
 
 __all__ = ["Connection", "Front", "Lane"]
 
@@ -84,9 +87,12 @@ class _Raw:
 
 
 class Connection(web_protocol.RequestHandler):
-    """One client connection as aiohttp serves it, one lent message at a time."""
+    """One client connection as aiohttp serves it, one lent message at a time.
 
-    __slots__ = ("_front", "_gone", "_last_payload", "lane", "snapshot")
+    judged: What the compiled lane decided about the message that it lends.
+    """
+
+    __slots__ = ("_front", "_gone", "_last_payload", "judged", "lane", "snapshot")
 
     def __init__(
         self, lane: Lane, server: Any, snapshot: Snapshot, front: Front
@@ -108,6 +114,7 @@ class Connection(web_protocol.RequestHandler):
         self.lane = lane
         self.snapshot = snapshot
         self._front = front
+        self.judged: Decision | None = None
         self._last_payload: StreamReader = EMPTY_PAYLOAD
         self._gone: asyncio.Future[None] | None = None
 

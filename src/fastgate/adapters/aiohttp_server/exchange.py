@@ -18,6 +18,8 @@ from fastgate.errors import CallerError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from fastgate.domain.decision import Decision
+
 __all__ = ["READ_BYTES", "LaneConnection", "LaneExchange"]
 
 # Reason: the stream pauses at twice this (THREATS section 4: pause at 64 KiB).
@@ -32,6 +34,7 @@ class LaneConnection(Protocol):
     """What an exchange needs of its connection."""
 
     transport: asyncio.Transport | None
+    judged: "Decision | None"
 
     @property
     def peername(self) -> Any:
@@ -99,6 +102,7 @@ class LaneExchange:
         "closes",
         "finished",
         "headers",
+        "judged",
         "lane",
         "method",
         "peer",
@@ -128,6 +132,8 @@ class LaneExchange:
         peer = connection.peername
         self.peer = peer[0] if isinstance(peer, tuple) else ""
         self.lane = "general"
+        # Of this message alone: the next one may come from the front unjudged.
+        self.judged, connection.judged = connection.judged, None
         self.bytes_in = 0
         self.bytes_out = 0
         self.begun = False
