@@ -52,6 +52,10 @@ BAD = {
     "empty_name": b"GET / HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n",
     "name_not_token": b"GET / HTTP/1.1\r\nHost: a\r\nX(y): x\r\n\r\n",
     "name_unicode": b"GET / HTTP/1.1\r\nHost: a\r\nX\xe9: x\r\n\r\n",
+    "type_twice": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\n"
+    b"Content-Type: c/d\r\nContent-Length: 1\r\n\r\nX",
+    "type_twice_same": b"GET / HTTP/1.1\r\nHost: a\r\nContent-Type: a/b\r\n"
+    b"content-type: a/b\r\n\r\n",
     "name_underscore": b"GET / HTTP/1.1\r\nHost: a\r\nX_User: x\r\n\r\n",
     # T3
     "expect_unknown": b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\n"

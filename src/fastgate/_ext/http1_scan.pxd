@@ -294,7 +294,8 @@ cdef inline int read_framing(const uint8_t* p, Head* head) noexcept nogil:
     cdef const Field* field = &head.fields[0]
     if head.seen[KIND_AUTHORIZATION] > 1 or head.seen[KIND_DPOP] > 1:
         return FAULT_CREDENTIALS
-    if head.seen[KIND_HOST] > 1 or head.seen[KIND_LENGTH] > 1 or head.seen[KIND_CODING] > 1:
+    if (head.seen[KIND_HOST] > 1 or head.seen[KIND_LENGTH] > 1 or head.seen[KIND_CODING] > 1
+            or head.seen[KIND_TYPE] > 1):
         return FAULT_BAD_REQUEST
     if head.seen[KIND_HOST]:
         field = &head.fields[head.last[KIND_HOST]]

@@ -58,7 +58,10 @@ _REWRITTEN = frozenset(
     {b"host", b"content-length", b"expect", b"authorization", b"x-request-id"}
 )
 _ONCE = frozenset(
-    {b"host", b"authorization", b"dpop", b"content-length", b"transfer-encoding"}
+    {
+        *(b"host", b"content-length", b"transfer-encoding", b"content-type"),
+        *(b"authorization", b"dpop"),
+    }
 )
 _HOP_BY_HOP = frozenset(name.encode() for name in HOP_BY_HOP)
 # What no upstream gets as the client wrote it; both lanes use this.
