@@ -3,9 +3,9 @@
 Run: python -m pytest bench/micro/bench_lane.py -o python_files='bench_*.py'
      -o python_functions='bench_*'
 
-The kernel's part of a request is in `fastgate bench peers`. Here are the scan, the gate,
-both heads rebuilt, the pools and the counters, with the real objects of a worker; only
-the transports do nothing. The floor is the gate alone.
+The kernel's part of a request is in `fastgate bench peers`. Here are the scan, the
+gate, both heads rebuilt, the pools and the counters, with the real objects of a worker;
+only the transports do nothing. The floor is the gate alone.
 """
 
 import asyncio
@@ -29,8 +29,9 @@ from fastgate_bench.gate_kit import GateKit, head_of
 from fastgate_bench.tokens import Issuer
 
 ANSWER = (
-    b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sat, 21 Nov 2026 13:00:00 GMT\r\n"
-    b"Content-Type: text/plain\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok"
+    b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\n"
+    b"Date: Sat, 21 Nov 2026 13:00:00 GMT\r\nContent-Type: text/plain\r\n"
+    b"Content-Length: 2\r\nConnection: keep-alive\r\n\r\nok"
 )
 
 
@@ -41,12 +42,15 @@ class Transport:
         self.written = 0
 
     def write(self, data: bytes) -> None:
+        """Count."""
         self.written += len(data)
 
     def is_closing(self) -> bool:
+        """Stay open."""
         return False
 
     def get_extra_info(self, name: str, default: object = None) -> object:
+        """Name a client."""
         return ("127.0.0.1", 1) if name == "peername" else default
 
     def pause_reading(self) -> None:
@@ -78,7 +82,7 @@ class Served:
             gate=kit.gate,
             health=UpstreamHealth(),
             clock=clock,
-            access_log=SimpleNamespace(write=lambda line: None),
+            access_log=SimpleNamespace(write=len),
             counting=SimpleNamespace(tally=Tally.of(snapshot, row)),
             dial=self._dial,
         )
@@ -91,7 +95,7 @@ class Served:
         self.transport = Transport()
         self.client.connection_made(self.transport)
 
-    async def _dial(self, _: str, factory: Callable[[], Any], timeout_s: float) -> Any:
+    async def _dial(self, _: str, factory: Callable[[], Any], __: float) -> Any:
         self.upstream = factory()
         self.upstream.connection_made(Transport())
         return self.upstream
