@@ -11,6 +11,7 @@ from tests.tokens import token
 from fastgate.control.introspection import IntrospectionLimits, Introspections
 from fastgate.domain.introspection import IntrospectionAnswer
 from fastgate.domain.token import Introspection
+from fastgate.ports import FailureLimiter
 
 URLS = ("https://eu.example.com/introspect", "https://us.example.com/introspect")
 HOW = Introspection(URLS[:1], "gateway", "s3cret")
@@ -24,6 +25,7 @@ class Worker:
     """Asks one issuer about tokens.
 
     say: As for tests.key_fakes.Endpoint. limits: Of IntrospectionLimits.
+    failures, workers: As for Introspections.
     """
 
     def __init__(
@@ -32,6 +34,8 @@ class Worker:
         *,
         how: Introspection | None = HOW,
         rng: random.Random | None = None,
+        failures: FailureLimiter | None = None,
+        workers: int = 1,
         **limits: int,
     ) -> None:
         self.time = ManualTime()
@@ -44,10 +48,12 @@ class Worker:
             alarms=self.alarms,
             rng=rng or steady(),
             limits=IntrospectionLimits(**limits),
+            failures=failures,
+            workers=workers,
         )
 
     async def ask(
-        self, opaque: bytes = OPAQUE, region: int = 0, **rest: int
+        self, opaque: bytes = OPAQUE, region: int = 0, **rest: Any
     ) -> IntrospectionAnswer:
         """Ask as a lane does."""
         return await self.asking.ask(self.issuer, opaque, region, **rest)

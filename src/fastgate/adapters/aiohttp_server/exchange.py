@@ -132,7 +132,7 @@ class LaneExchange:
         peer = connection.peername
         self.peer = peer[0] if isinstance(peer, tuple) else ""
         self.lane = "general"
-        # Of this message alone: the next one may come from the front unjudged.
+        # Of this message alone, and not kept while the connection idles.
         self.judged, connection.judged = connection.judged, None
         self.bytes_in = 0
         self.bytes_out = 0
