@@ -124,17 +124,18 @@ async def issuer(*, keys=None, status=200, name=None, introspection=204):
 
 
 @contextlib.asynccontextmanager
-async def bus(greeting):
-    """A server that greets like NATS, or not."""
+async def bus(greeting, scheme="nats", question=b""):
+    """A server that greets like NATS, or answers a question."""
 
-    async def greet(_reader, writer):
+    async def greet(reader, writer):
+        assert await reader.readexactly(len(question)) == question
         writer.write(greeting)
         await writer.drain()
         writer.close()
 
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
     async with server:
-        yield f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 @pytest.fixture
@@ -172,6 +173,30 @@ async def test_online_is_content_when_all_answer(tmp_path, discovery):
     async with issuer(keys=KEYS) as base, bus(b"INFO {}\r\n") as bus_url:
         config = configured(tmp_path, base, bus_url, discovery=discovery)
         assert await probe(config) == []
+
+
+PING = b"PING\r\n"
+VERSIONS = bytes.fromhex("0000000a 0012 0000 00000001 ffff")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "question", "answer", "why"),
+    [
+        ("redis", PING, b"+PONG\r\n", None),
+        ("redis", PING, b"-NOAUTH Authentication required.\r\n", None),
+        ("redis", PING, b"HTTP/1.1 400 Bad Request", "is no Redis server"),
+        ("kafka", VERSIONS, bytes.fromhex("00000006 00000001 0000"), None),
+        ("kafka", VERSIONS, b"HTTP/1.1 400 Bad Request", "is no Kafka server"),
+    ],
+    ids=["redis", "redis asks for a password", "no redis", "kafka", "no kafka"],
+)
+async def test_online_asks_each_kind_of_bus_in_its_own_words(
+    tmp_path, scheme, question, answer, why
+):
+    """A port that is open may belong to anybody."""
+    async with issuer(keys=KEYS) as base, bus(answer, scheme, question) as bus_url:
+        found = await probe(configured(tmp_path, base, bus_url))
+    assert found == ([] if why is None else [(("revocation", "bus"), why)])
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from fastgate.config.addresses import (
     Network,
     Origin,
     Url,
+    bus_technology,
     is_loopback,
     url_host,
 )
@@ -144,14 +145,30 @@ def test_origin_has_no_path(text, origin):
     assert accepts(Origin, text) == origin
 
 
-def test_bus_names_the_extra_of_a_bus_that_is_not_served():
-    """A known name gets an answer that says what is missing, not just a refusal."""
-    for text in ("redis://a", "kafka://a:9092"):
-        with pytest.raises(ValidationError, match="another extra"):
-            TypeAdapter(BusUrl).validate_python(text)
+@pytest.mark.parametrize(
+    ("text", "technology", "port"),
+    [
+        ("nats://127.0.0.1:4333", "nats", 4333),
+        ("tls://a", "nats", 4222),
+        ("redis://a", "redis", 6379),
+        ("rediss://a", "redis", 6379),
+        ("kafka://a:9093", "kafka", 9093),
+        ("kafkas://[::1]", "kafka", 9092),
+    ],
+)
+def test_bus_has_a_technology_and_its_usual_port(text, technology, port):
+    """The scheme says which client is needed and whether it encrypts."""
+    assert accepts(BusUrl, text) == text
+    assert bus_technology(text) == technology
+    assert url_host(text)[1] == port
+
+
+def test_bus_is_local_or_a_server_without_path_and_password():
+    """Secrets have a place of their own, where they are not logged."""
     assert accepts(BusUrl, "local") == "local"
-    assert accepts(BusUrl, "nats://127.0.0.1:4222") == "nats://127.0.0.1:4222"
-    assert accepts(BusUrl, "nats://u:p@a") is None
+    assert bus_technology("local") == "local"
+    for text in ("nats://u:p@a", "redis://a/0", "kafka://a,b", "amqp://a", "local://a"):
+        assert accepts(BusUrl, text) is None
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from tests.config.documents import BASE, changed, load_text, said
 
 from fastgate.config.problems import Level
 
+REDIS = "revocation: {bus: 'redis://127.0.0.1', hash_key: '${KEY}'}\n"
+KAFKAS = "revocation: {bus: 'kafkas://127.0.0.1', hash_key: '${KEY}'}\n"
 NATS = "revocation: {bus: 'nats://127.0.0.1:4222', hash_key: '${KEY}'}\n"
 KEY = {"KEY": "0123456789abcdef"}
 INTROSPECTION = """\
@@ -168,8 +170,32 @@ def findings(folder, text, level):
             "routes[0].freshness.max_staleness: must lie between 5s and 1h",
         ),
         (
-            BASE + "revocation: {bus: redis://a}\n",
-            "revocation.bus: the redis bus comes with",
+            BASE + NATS.replace("}\n", ", redis: {copies: 1}}\n"),
+            "revocation.redis: counts only on a redis bus",
+        ),
+        (
+            BASE + REDIS.replace("}\n", ", nats: {replicas: 3}}\n"),
+            "revocation.nats: counts only on a nats bus",
+        ),
+        (
+            BASE + REDIS.replace("}\n", ", redis: {user: a}}\n"),
+            "revocation.redis.user: needs the other one",
+        ),
+        (
+            BASE + NATS.replace("}\n", ", tls: {ca: /ca.pem}}\n"),
+            "revocation.tls: counts only on an encrypted bus: tls://",
+        ),
+        (
+            BASE + KAFKAS.replace("}\n", ", tls: {key: /key.pem}}\n"),
+            "revocation.tls.key: needs the other one",
+        ),
+        (
+            BASE + KAFKAS.replace("}\n", ", kafka: {retention: 1h}}\n"),
+            "revocation.kafka.retention: must be at least 13h1m5s",
+        ),
+        (
+            BASE + KAFKAS.replace("}\n", ", kafka: {copies: 2}}\n"),
+            "revocation.kafka.copies: is more than the 1 replicas",
         ),
         (
             BASE + "revocation: {origins: [eu, us]}\n",
@@ -248,6 +274,14 @@ def test_check_refuses(tmp_path, text, problem):
         (
             BASE + NATS.replace("}\n", ", nats: {max_bytes: 1MiB}}\n"),
             "revocation.nats.max_bytes: holds less than capacity needs",
+        ),
+        (
+            BASE + REDIS.replace("}\n", ", redis: {max_bytes: 1MiB}}\n"),
+            "revocation.redis.max_bytes: holds less than capacity needs",
+        ),
+        (
+            BASE + REDIS.replace("127.0.0.1", "bus.example.com"),
+            "revocation.bus: is not encrypted; use rediss://HOST:PORT",
         ),
         (BASE + ROUTE.replace("none}", "none, freshness: {}}"), "has no effect"),
         (changed("{issuer: login}", "none"), "issuers.login: no route uses it"),

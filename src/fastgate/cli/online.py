@@ -8,6 +8,8 @@ Source:    ECOSYSTEM.md section 2; PROTOCOLS.md sections 2 and 4.
 import asyncio
 import base64
 import secrets
+import ssl
+import struct
 from collections.abc import Awaitable, Iterator
 from http import HTTPStatus
 from typing import Any
@@ -21,6 +23,7 @@ from fastgate.config.addresses import url_host
 from fastgate.config.issuers import AuthMethod, Introspection, Issuer
 from fastgate.config.model import Config
 from fastgate.config.problems import Path
+from fastgate.config.revocation import Revocation
 
 __all__ = ["probe"]
 
@@ -30,6 +33,15 @@ _TIMEOUT_S = 5.0
 # Source: THREATS.md section 4.
 _MAX_DOCUMENT_BYTES = 256 * 1024
 _CONCURRENT = 16
+_CALLED = {"nats": "NATS", "redis": "Redis", "kafka": "Kafka"}
+# What each kind of bus is asked, and how its answer begins. NATS speaks first. Redis
+# answers or asks for a password. Kafka says the number of the question, 1, after a
+# length; the question is ApiVersions.
+_GREETINGS = {
+    "nats": (b"", 0, (b"INFO ",)),
+    "redis": (b"PING\r\n", 0, (b"+PONG", b"-NOAUTH")),
+    "kafka": (struct.pack(">ihhih", 10, 18, 0, 1, -1), 4, (struct.pack(">i", 1),)),
+}
 
 
 class _ProbeError(Exception):
@@ -83,7 +95,7 @@ def _checks(
                 at = ("services", name, region, index)
                 yield at, _connect(*url_host(address))
     if not config.revocation.is_local:
-        yield ("revocation", "bus"), _bus(*url_host(config.revocation.bus))
+        yield ("revocation", "bus"), _bus(config.revocation)
 
 
 async def _document(session: aiohttp.ClientSession, url: str) -> dict[str, Any]:
@@ -151,13 +163,22 @@ async def _connect(host: str, port: int) -> None:
         await writer.wait_closed()
 
 
-async def _bus(host: str, port: int) -> None:
+async def _bus(rules: Revocation) -> None:
+    tls = ssl.create_default_context(cafile=rules.tls.ca) if _tls_first(rules) else None
+    question, at, greeting = _GREETINGS[rules.technology]
     async with asyncio.timeout(_TIMEOUT_S):
-        reader, writer = await asyncio.open_connection(host, port)
+        host, port = url_host(rules.bus)
+        reader, writer = await asyncio.open_connection(host, port, ssl=tls)
         try:
-            greeting = await reader.read(5)
+            writer.write(question)
+            answer = await reader.read(64)
         finally:
             writer.close()
             await writer.wait_closed()
-    if greeting != b"INFO ":
-        raise _ProbeError("is no NATS server")
+    if not answer.startswith(greeting, at):
+        raise _ProbeError(f"is no {_CALLED[rules.technology]} server")
+
+
+def _tls_first(rules: Revocation) -> bool:
+    # A NATS server greets before it encrypts.
+    return rules.is_encrypted and rules.technology != "nats"

@@ -22,7 +22,16 @@ from pydantic_core import CoreSchema, core_schema
 
 from fastgate.config.values import Text, shown
 
-__all__ = ["Address", "BusUrl", "Network", "Origin", "Url", "is_loopback", "url_host"]
+__all__ = [
+    "Address",
+    "BusUrl",
+    "Network",
+    "Origin",
+    "Url",
+    "bus_technology",
+    "is_loopback",
+    "url_host",
+]
 
 _HOST = re.compile(
     r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)"
@@ -33,8 +42,15 @@ _VISIBLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
 # Reason: sun_path of a Unix socket holds 108 bytes, its final NUL included.
 _MAX_SOCKET_PATH_BYTES = 107
 _MAX_PORT = 65535
-# Reason: known to users of other releases; each needs an adapter that is not built in.
-_ABSENT_BUSES = {"redis": "redis", "rediss": "redis", "kafka": "kafka"}
+# Scheme of a bus URL, its technology and its usual port.
+_BUSES = {
+    "nats": ("nats", 4222),
+    "tls": ("nats", 4222),
+    "redis": ("redis", 6379),
+    "rediss": ("redis", 6379),
+    "kafka": ("kafka", 9092),
+    "kafkas": ("kafka", 9092),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +197,7 @@ def _origin(text: str) -> str:
 def _bus(text: str) -> str:
     if text == "local":
         return text
-    scheme = text.partition("://")[0]
-    if scheme in _ABSENT_BUSES:
-        raise ValueError(
-            f"the {_ABSENT_BUSES[scheme]} bus comes with another extra and is not"
-            " served by this version; known: local, nats://…"
-        )
-    parts = _split(text, ("nats", "tls"))
+    parts = _split(text, tuple(_BUSES))
     if parts.path not in {"", "/"} or parts.query or "?" in text:
         raise ValueError("the URL of a bus has a host and a port only")
     return f"{parts.scheme}://{parts.netloc}"
@@ -205,8 +215,13 @@ def _network(text: str) -> str:
 def url_host(url: str) -> tuple[str, int]:
     """Return host and port of a URL that one of the types here accepted."""
     parts = urlsplit(url)
-    known = {"https": 443, "http": 80, "nats": 4222, "tls": 4222}
+    known = {"https": 443, "http": 80} | {s: port for s, (_, port) in _BUSES.items()}
     return parts.hostname or "", parts.port or known[parts.scheme]
+
+
+def bus_technology(url: str) -> str:
+    """Return `local`, `nats`, `redis` or `kafka` for the URL of a bus."""
+    return _BUSES.get(url.partition("://")[0], ("local", 0))[0]
 
 
 def is_loopback(url: str) -> bool:
@@ -231,7 +246,10 @@ BusUrl = Annotated[
     Text,
     AfterValidator(_bus),
     WithJsonSchema(
-        {"type": "string", "pattern": "^(?:local|(?:nats|tls)://[^/?#@]+/?)$"}
+        {
+            "type": "string",
+            "pattern": "^(?:local|(?:nats|tls|rediss?|kafkas?)://[^/?#@]+/?)$",
+        }
     ),
 ]
 Network = Annotated[

@@ -23,7 +23,9 @@ from fastgate.config.values import format_duration, format_size
 __all__ = ["check_revocation"]
 
 _HERE = ("revocation",)
-_NATS = ("revocation", "nats")
+_SECTIONS = ("nats", "redis", "kafka")
+_ENCRYPTED = {"nats": "tls", "redis": "rediss", "kafka": "kafkas"}
+_OTHER = "needs the other one of user and password"
 # Reason: BLAKE2b takes at most 64 bytes (RFC 7693); below 16, guessing is cheap.
 _MIN_KEY_BYTES, _MAX_KEY_BYTES = 16, 64
 
@@ -40,8 +42,13 @@ def check_revocation(config: Config) -> Iterator[Finding]:
         yield from _check_local(config)
         return
     yield from _check_origins(config)
-    yield from _check_nats(config.revocation)
-    yield from _check_stream(config)
+    yield from _check_bus(rules)
+    yield from _check_tls(rules)
+    if rules.technology != "redis":  # there, each event is kept as long as it lives
+        yield from _check_retention(config)
+    yield from _check_copies(rules)
+    if rules.technology != "kafka":  # there, the disk is the bound
+        yield from _check_size(rules)
     limit = format_duration(rules.global_max_staleness)
     message = f"bound {limit} for revoked clients, keys and issuers of other origins"
     yield info(_HERE, message)
@@ -62,7 +69,7 @@ def _check_key(rules: Revocation) -> Iterator[Finding]:
 
 def _check_local(config: Config) -> Iterator[Finding]:
     rules = config.revocation
-    for name in ("origins", "nats"):
+    for name in ("origins", "tls", *_SECTIONS):
         if name in rules.model_fields_set:
             message = "counts only on a shared bus, such as nats://HOST:PORT"
             yield error((*_HERE, name), message, (*_HERE, "bus"))
@@ -86,35 +93,67 @@ def _check_origins(config: Config) -> Iterator[Finding]:
         yield error(path, message, ("regions", "names"))
 
 
-def _check_nats(rules: Revocation) -> Iterator[Finding]:
-    nats, bus = rules.nats, rules.bus
-    if (nats.user is None) != (nats.password is None):
-        given = "user" if nats.user else "password"
-        message = "needs the other one of user and password"
-        yield error((*_NATS, given), message, _NATS)
+def _check_bus(rules: Revocation) -> Iterator[Finding]:
+    bus, mine = rules.bus, rules.technology
+    for name in _SECTIONS:
+        if name != mine and name in rules.model_fields_set:
+            message = f"counts only on a {name} bus; this one is {mine}"
+            yield error((*_HERE, name), message, (*_HERE, "bus"))
+    section = (*_HERE, mine)
+    chosen = getattr(rules, mine)
+    # Redis takes a password without a user: its user `default`.
+    if chosen.password is None and chosen.user is not None:
+        yield error((*section, "user"), _OTHER, section)
+    if chosen.user is None and chosen.password is not None and mine != "redis":
+        yield error((*section, "password"), _OTHER, section)
+    nats = rules.nats
     if nats.credentials is not None and nats.user is not None:
         message = "and user are two ways to sign in; keep one"
-        yield error((*_NATS, "credentials"), message, (*_NATS, "user"))
-    if bus.startswith("nats:") and not is_loopback(bus):
-        message = "is not encrypted; use tls://HOST:PORT off this host"
+        yield error((*section, "credentials"), message, (*section, "user"))
+    if not rules.is_encrypted and not is_loopback(bus):
+        message = f"is not encrypted; use {_ENCRYPTED[mine]}://HOST:PORT off this host"
         yield warn((*_HERE, "bus"), message)
 
 
-def _check_stream(config: Config) -> Iterator[Finding]:
+def _check_tls(rules: Revocation) -> Iterator[Finding]:
+    here, tls = (*_HERE, "tls"), rules.tls
+    if not rules.is_encrypted and "tls" in rules.model_fields_set:
+        message = f"counts only on an encrypted bus: {_ENCRYPTED[rules.technology]}://"
+        yield error(here, message, (*_HERE, "bus"))
+    if (tls.certificate is None) != (tls.key is None):
+        given = "certificate" if tls.certificate else "key"
+        message = "needs the other one of certificate and key"
+        yield error((*here, given), message, here)
+
+
+def _check_retention(config: Config) -> Iterator[Finding]:
     rules = config.revocation
+    chosen = rules.kafka if rules.technology == "kafka" else rules.nats
     leeway = max((i.leeway for i in config.issuers.values()), default=timedelta(0))
     # A revoked session's entry also outlives the last token that the session got.
     longest = rules.max_session_lifetime + rules.max_token_lifetime
     needed = longest + leeway + EXPIRY_SLACK
-    if rules.nats.retention < needed:
+    if chosen.retention < needed:
         message = (
             f"must be at least {format_duration(needed)}: entries would leave the "
             "stream while what they revoke may live"
         )
         because = ("max_session_lifetime", "max_token_lifetime")
         paths = [(*_HERE, name) for name in because]
-        yield error((*_NATS, "retention"), message, ("issuers",), *paths)
+        here = (*_HERE, rules.technology, "retention")
+        yield error(here, message, ("issuers",), *paths)
+
+
+def _check_copies(rules: Revocation) -> Iterator[Finding]:
+    kafka, here = rules.kafka, (*_HERE, "kafka")
+    if kafka.copies > kafka.replicas:
+        message = f"is more than the {kafka.replicas} replicas that there will be"
+        yield error((*here, "copies"), message, (*here, "replicas"))
+
+
+def _check_size(rules: Revocation) -> Iterator[Finding]:
     if rules.stream_bytes < rules.needed_stream_bytes:
         needed_text = format_size(rules.needed_stream_bytes)
         message = f"holds less than capacity needs: {needed_text}"
-        yield warn((*_NATS, "max_bytes"), message, (*_HERE, "capacity"))
+        here = (*_HERE, rules.technology, "max_bytes")
+        yield warn(here, message, (*_HERE, "capacity"))

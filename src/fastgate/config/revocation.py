@@ -9,11 +9,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fastgate.config.addresses import BusUrl
-from fastgate.config.base import FilePath, Model, RegionName, VisibleText
-from fastgate.config.values import Between, ByteSize, Count, Duration, Secret, Within
+from fastgate.config.addresses import BusUrl, bus_technology
+from fastgate.config.base import Model, RegionName
+from fastgate.config.buses import BusTls, Kafka, Nats, Redis
+from fastgate.config.values import Between, Count, Duration, Secret, Within
 
-__all__ = ["Nats", "Revocation"]
+__all__ = ["EXPIRY_SLACK", "Revocation"]
 
 # Reason: REVOCATION.md section 5: a frame with its overhead in the stream.
 _STREAM_BYTES_PER_ENTRY = 96
@@ -21,34 +22,15 @@ _STREAM_BYTES_PER_ENTRY = 96
 EXPIRY_SLACK = timedelta(seconds=60)
 
 
-class Nats(Model):
-    """How to speak to NATS JetStream; only read where `bus` is a NATS URL."""
-
-    credentials: FilePath | None = Field(
-        default=None, description="Path of a `.creds` file (JWT and nkey seed)."
-    )
-    user: VisibleText | None = Field(default=None, description="User, with `password`.")
-    password: Secret | None = Field(default=None, description="Use `${file:PATH}`.")
-    replicas: Annotated[Count, Within(1, 5)] = Field(
-        default=1, description="Replicas of a stream that this gateway makes."
-    )
-    # Reason: a whole day of revocations stays readable for a node that was away.
-    retention: Annotated[Duration, Between("1m", "90d")] = Field(
-        default=timedelta(hours=24),
-        description="`max_age` of a stream made on first use.",
-    )
-    max_bytes: ByteSize | None = Field(
-        default=None,
-        description="Size of a stream made on first use. Unset: 96 bytes an entry.",
-    )
-
-
 class Revocation(Model):
     """Where revocations travel, how long they live and how old they may be."""
 
     bus: BusUrl = Field(
         default="local",
-        description="`local` (one host) or `nats://HOST:PORT` (extra `nats`).",
+        description=(
+            "`local` (one host), or `nats://`, `redis://` or `kafka://` and HOST:PORT, "
+            "each an extra of that name; encrypted: `tls://`, `rediss://`, `kafkas://`."
+        ),
     )
     # Reason: an entry lives as long as the longest token; longer tokens are refused.
     max_token_lifetime: Annotated[Duration, Between("1s", "30d")] = Field(
@@ -81,7 +63,16 @@ class Revocation(Model):
         default=timedelta(minutes=5),
         description="Limit for an issuer's home origin, for users of other regions.",
     )
+    tls: BusTls = Field(
+        default_factory=BusTls, description="Files for an encrypted bus."
+    )
     nats: Nats = Field(default_factory=Nats, description="Settings of the NATS bus.")
+    redis: Redis = Field(
+        default_factory=Redis, description="Settings of the Redis bus."
+    )
+    kafka: Kafka = Field(
+        default_factory=Kafka, description="Settings of the Kafka bus."
+    )
 
     @property
     def is_local(self) -> bool:
@@ -89,9 +80,20 @@ class Revocation(Model):
         return self.bus == "local"
 
     @property
+    def technology(self) -> str:
+        """`local`, `nats`, `redis` or `kafka`: the section that counts, and extra."""
+        return bus_technology(self.bus)
+
+    @property
+    def is_encrypted(self) -> bool:
+        """True where the bus is spoken to over TLS."""
+        return self.bus.startswith(("tls:", "rediss:", "kafkas:"))
+
+    @property
     def stream_bytes(self) -> int:
-        """Size of a stream made on first use."""
-        return self.nats.max_bytes or self.capacity * _STREAM_BYTES_PER_ENTRY
+        """Size of a stream: NATS and Redis refuse what goes past it."""
+        chosen = self.redis if self.technology == "redis" else self.nats
+        return chosen.max_bytes or self.needed_stream_bytes
 
     @property
     def needed_stream_bytes(self) -> int:

@@ -25,7 +25,16 @@ _log = logging.getLogger(__name__)
 _FIXED = {
     "": ("region", "listen", "admin", "status", "workers", "state_dir", "node"),
     "regions.": ("names",),
-    "revocation.": ("bus", "capacity", "origins", "hash_key", "nats"),
+    "revocation.": (
+        "bus",
+        "capacity",
+        "origins",
+        "hash_key",
+        "tls",
+        "nats",
+        "redis",
+        "kafka",
+    ),
     "log.": ("file", "sample", "level"),
     "limits.": ("cached_tokens",),
     "timeouts.": ("drain_delay", "drain_timeout"),

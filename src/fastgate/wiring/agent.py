@@ -20,7 +20,6 @@ from fastgate.adapters.agent_link import AgentLinks
 from fastgate.adapters.clock import SystemClock
 from fastgate.adapters.http_fetch import HttpFetcher
 from fastgate.adapters.key_files import KeyFiles
-from fastgate.adapters.local_bus import LocalBus
 from fastgate.adapters.local_journal import LocalJournal
 from fastgate.adapters.log_writer import AuditLog
 from fastgate.adapters.prometheus import MetricsPage
@@ -47,7 +46,7 @@ from fastgate.domain.snapshot import Snapshot
 from fastgate.errors import ControlError
 from fastgate.hotpath.gate import Gate
 from fastgate.hotpath.keys import build_keys
-from fastgate.ports import Bus
+from fastgate.wiring.buses import build_bus
 from fastgate.wiring.compiled import counters, decisions, revocations
 from fastgate.wiring.node import Node, metric_plan, on_signals, revocation_reader
 
@@ -218,18 +217,13 @@ def _build_feed(
         pathlib.Path(config.state_dir), config.node_name, only_copy=rules.is_local
     )
     settings = _feed_settings(config)
-    bus: Bus = (
-        LocalBus(journal, config.region)
-        if rules.is_local
-        else _nats_bus(config, settings.lifetimes.longest_s)
-    )
     return Feed(
         region=config.region,
         node=config.node_name,
         origins=config.origins,
         standalone=rules.is_local,
         journal=journal,
-        bus=bus,
+        bus=build_bus(config, journal, settings.lifetimes.longest_s),
         writer=writer,
         clock=clock,
         settings=settings,
@@ -254,30 +248,6 @@ def _feed_settings(config: Config) -> FeedSettings:
             for issuer in config.issuers.values()
             if issuer.home
         },
-    )
-
-
-def _nats_bus(config: Config, longest_s: int) -> Bus:
-    # An extra, which wiring.installation found to be there.
-    from fastgate.adapters.nats_bus.bus import NatsBus  # noqa: PLC0415
-    from fastgate.adapters.nats_bus.link import NatsSettings  # noqa: PLC0415
-
-    nats = config.revocation.nats
-    settings = NatsSettings(
-        servers=(config.revocation.bus,),
-        credentials=pathlib.Path(nats.credentials) if nats.credentials else None,
-        user=nats.user,
-        password=nats.password.reveal() if nats.password else None,
-        replicas=nats.replicas,
-        max_bytes=config.revocation.stream_bytes,
-        max_age_s=max(int(nats.retention.total_seconds()), longest_s),
-        least_age_s=longest_s,
-    )
-    return NatsBus(
-        settings,
-        region=config.region,
-        node=config.node_name,
-        origins=config.origins,
     )
 
 

@@ -1,0 +1,159 @@
+"""Buses: the one that a configuration names, built from its sections.
+
+Owns:      nothing after the build.
+Called by: wiring.agent, wiring.installation and `fastgate bus`.
+
+Adapters of extras are imported only once they are asked for.
+"""
+
+import importlib
+import pathlib
+import ssl
+from typing import TYPE_CHECKING
+
+from fastgate.adapters.local_bus import LocalBus
+from fastgate.config.addresses import url_host
+from fastgate.config.model import Config
+from fastgate.config.revocation import Revocation
+from fastgate.config.values import Secret
+from fastgate.errors import StartError
+from fastgate.ports import Bus, Journal
+
+if TYPE_CHECKING:
+    from fastgate.adapters.kafka_bus.settings import KafkaSettings
+    from fastgate.adapters.nats_bus.link import NatsSettings
+    from fastgate.adapters.redis_bus.link import RedisSettings
+
+__all__ = [
+    "build_bus",
+    "kafka_settings",
+    "nats_settings",
+    "redis_settings",
+    "require_extra",
+]
+
+
+def require_extra(technology: str) -> None:
+    """Raise StartError, which names the extra, where a bus has no client here.
+
+    technology: `nats`, `redis` or `kafka`; `local` needs nothing.
+    """
+    if technology == "local":
+        return
+    try:
+        importlib.import_module(f"fastgate.adapters.{technology}_bus.bus")
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").startswith("fastgate"):
+            raise
+        raise StartError(
+            f"revocation.bus is {technology}, but its client is not installed: "
+            f'pip install "fastgate[{technology}]"'
+        ) from missing
+
+
+def build_bus(config: Config, journal: Journal, longest_s: int) -> Bus:
+    """Return the bus of a configuration.
+
+    journal: With the local bus, the stream itself.
+    longest_s: How long a revocation may live, which is what a stream must keep.
+    Raises StartError where files of `revocation.tls` cannot be used.
+    """
+    region, node, origins = config.region, config.node_name, config.origins
+    technology = config.revocation.technology
+    if technology == "local":
+        return LocalBus(journal, region)
+    if technology == "redis":
+        from fastgate.adapters.redis_bus.bus import RedisBus  # noqa: PLC0415
+
+        redis = redis_settings(config)
+        return RedisBus(redis, region=region, node=node, origins=origins)
+    if technology == "kafka":
+        from fastgate.adapters.kafka_bus.bus import KafkaBus  # noqa: PLC0415
+
+        kafka = kafka_settings(config, longest_s)
+        return KafkaBus(kafka, region=region, node=node, origins=origins)
+    from fastgate.adapters.nats_bus.bus import NatsBus  # noqa: PLC0415
+
+    nats = nats_settings(config, longest_s)
+    return NatsBus(nats, region=region, node=node, origins=origins)
+
+
+def nats_settings(config: Config, longest_s: int) -> "NatsSettings":
+    """Return what `revocation.nats` says. Raises StartError for its files."""
+    from fastgate.adapters.nats_bus.link import NatsSettings  # noqa: PLC0415
+
+    rules = config.revocation
+    nats = rules.nats
+    return NatsSettings(
+        servers=(rules.bus,),
+        credentials=_file(nats.credentials),
+        user=nats.user,
+        password=_shown(nats.password),
+        tls=_tls_context(rules) if rules.is_encrypted else None,
+        replicas=nats.replicas,
+        max_bytes=rules.stream_bytes,
+        max_age_s=max(int(nats.retention.total_seconds()), longest_s),
+        least_age_s=longest_s,
+    )
+
+
+def redis_settings(config: Config) -> "RedisSettings":
+    """Return what `revocation.redis` says."""
+    from fastgate.adapters.redis_bus.link import RedisSettings  # noqa: PLC0415
+
+    rules = config.revocation
+    redis, tls = rules.redis, rules.tls
+    return RedisSettings(
+        url=rules.bus,
+        user=redis.user,
+        password=_shown(redis.password),
+        ca=_file(tls.ca),
+        certificate=_file(tls.certificate),
+        key=_file(tls.key),
+        prefix=redis.prefix,
+        copies=redis.copies,
+        max_bytes=rules.stream_bytes,
+    )
+
+
+def kafka_settings(config: Config, longest_s: int) -> "KafkaSettings":
+    """Return what `revocation.kafka` says."""
+    from fastgate.adapters.kafka_bus.settings import KafkaSettings  # noqa: PLC0415
+
+    rules = config.revocation
+    kafka, tls = rules.kafka, rules.tls
+    host, port = url_host(rules.bus)
+    return KafkaSettings(
+        servers=(f"[{host}]:{port}" if ":" in host else f"{host}:{port}",),
+        tls=rules.is_encrypted,
+        ca=_file(tls.ca),
+        certificate=_file(tls.certificate),
+        key=_file(tls.key),
+        user=kafka.user,
+        password=_shown(kafka.password),
+        mechanism=kafka.mechanism,
+        prefix=kafka.prefix,
+        replicas=kafka.replicas,
+        copies=kafka.copies,
+        max_age_s=max(int(kafka.retention.total_seconds()), longest_s),
+        least_age_s=longest_s,
+    )
+
+
+def _tls_context(rules: Revocation) -> ssl.SSLContext:
+    tls = rules.tls
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+        if tls.certificate is not None:
+            context.load_cert_chain(tls.certificate, tls.key)
+    except (OSError, ssl.SSLError) as exc:
+        raise StartError(f"revocation.tls: {exc.strerror or exc}") from exc
+    return context
+
+
+def _file(path: str | None) -> pathlib.Path | None:
+    return pathlib.Path(path) if path else None
+
+
+def _shown(secret: Secret | None) -> str | None:
+    return secret.reveal() if secret else None
