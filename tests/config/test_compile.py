@@ -117,7 +117,8 @@ def test_strict_types_and_every_limit_arrive(tmp_path):
     text += (
         "limits: {connections: 5, request_line: 1KiB, header_line: 2KiB, head: 3KiB,"
         " header_count: 9, token: 1KiB, body_form: 4KiB, hops: 3,"
-        " upstream_connections: 6}\n"
+        " upstream_connections: 6, failed_verifications: 7,"
+        " failed_verification_burst: 8}\n"
         "timeouts: {first_byte: 1s, head: 2s, body_idle: 3s, keep_alive: 4s,"
         " drain_delay: 5s, drain_timeout: 6s}\n"
         "trusted_proxies: [10.0.0.0/8]\nlog: {access: false}\nnode: gw-1\n"
@@ -145,6 +146,7 @@ def test_strict_types_and_every_limit_arrive(tmp_path):
     assert (limits.header_line_bytes, limits.head_bytes) == (2048, 3072)
     assert (limits.header_count, limits.form_bytes, limits.hops) == (9, 4096, 3)
     assert limits.upstream_connections == 6
+    assert (limits.failures_per_s, limits.failure_burst) == (7, 8)
     assert (timers.first_byte_s, timers.head_s, timers.body_idle_s) == (1, 2, 3)
     assert (timers.keep_alive_s, timers.drain_delay_s, timers.drain_s) == (4, 5, 6)
     assert snapshot.trusted_peers == ("10.0.0.0/8",)
@@ -157,7 +159,7 @@ def test_introspection_map_follows_the_order_of_regions(tmp_path):
     asked = (
         "    introspection: {url: {us: 'https://us/', eu: 'https://eu/'}, client_id: a,"
         " client_secret: b, auth_method: post, accept: json, timeout: 500ms,"
-        " phantom_member: jwt}\nservices:\n"
+        " phantom_member: jwt, rate: 9}\nservices:\n"
     )
     snapshot = compiled(tmp_path, changed("services:\n", asked))
     found = snapshot.issuers[0].introspection
@@ -166,6 +168,7 @@ def test_introspection_map_follows_the_order_of_regions(tmp_path):
     assert found.post_credentials
     assert found.accept == "application/json"
     assert (found.timeout_s, found.phantom_member) == (0.5, "jwt")
+    assert found.calls_per_s == 9
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:8080", "0.0.0.0:18080"])

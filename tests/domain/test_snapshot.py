@@ -9,7 +9,7 @@ from tests.tokens import signing_key
 from fastgate.domain.decision import Asked, Decision
 from fastgate.domain.keys import IssuerKeys
 from fastgate.domain.region import NO_REGION, RegionSource
-from fastgate.domain.snapshot import SnapshotCell
+from fastgate.domain.snapshot import Limits, SnapshotCell
 from fastgate.domain.verdict import Verdict
 
 
@@ -43,6 +43,25 @@ def test_snapshot_cell_is_swapped_whole() -> None:
     cell = SnapshotCell(first)
     cell.current = second
     assert cell.current is second
+
+
+@pytest.mark.parametrize(
+    ("rate", "burst", "workers", "share"),
+    [
+        (50, 200, 1, (50.0, 200)),
+        (50, 200, 2, (25.0, 100)),
+        (50, 200, 32, (1.5625, 10)),
+        (50, 200, 256, (1.0, 10)),
+        (1, 1, 4, (1.0, 1)),
+        (1_000_000, 1_000_000, 1, (1e6, 1_000_000)),
+    ],
+)
+def test_limits_give_each_worker_its_share_of_a_clients_failures(
+    rate: int, burst: int, workers: int, share: tuple[float, int]
+) -> None:
+    """All workers together allow what was configured, or the least that is useful."""
+    limits = Limits(failures_per_s=rate, failure_burst=burst)
+    assert limits.failure_share(workers) == share
 
 
 def test_decision_begins_undecided_and_allows_nothing() -> None:

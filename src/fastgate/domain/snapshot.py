@@ -13,6 +13,11 @@ from fastgate.domain.token import IssuerProfile
 
 __all__ = ["Limits", "Snapshot", "SnapshotCell", "Timers"]
 
+# Reason: who waits for the Retry-After of a second may fail again; and some stale
+# tokens on one connection are no attack.
+_LEAST_PER_S = 1.0
+_LEAST_BURST = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -36,6 +41,18 @@ class Limits:
     upstream_connections: int = 512
     failures_per_s: int = 50
     failure_burst: int = 200
+
+    def failure_share(self, workers: int) -> tuple[float, int]:
+        """Return what one of so many workers allows a client: rate and burst.
+
+        The kernel spreads the connections of a client over the workers, so that each
+        has its share; with more workers than the rate, all of them allow a bit more.
+        """
+        burst = max(self.failure_burst // workers, _LEAST_BURST)
+        return (
+            max(self.failures_per_s / workers, _LEAST_PER_S),
+            min(burst, self.failure_burst),
+        )
 
 
 @dataclass(frozen=True, slots=True)

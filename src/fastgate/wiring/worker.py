@@ -37,8 +37,6 @@ from fastgate.wiring.node import Node, metric_plan, on_signals, revocation_reade
 
 __all__ = ["run_worker"]
 
-_LEAST_BURST = 10
-
 
 async def run_worker(node: Node, slot: int) -> int:
     """Run the worker of a slot until SIGTERM and drained; returns the exit code."""
@@ -102,7 +100,7 @@ async def run_worker(node: Node, slot: int) -> int:
 
     def adopt(snapshot: Snapshot, _: Config) -> None:
         relay.adopt(snapshot, _tally(views, slot, snapshot))
-        failures.adopt(*_share(snapshot, len(node.data)))
+        failures.adopt(*snapshot.limits.failure_share(len(node.data)))
 
     adopt(follower.cell.current, config)
     follower.adopted = adopt
@@ -128,20 +126,6 @@ async def run_worker(node: Node, slot: int) -> int:
     await fetcher.close()
     access_log.close(1.0)
     return 0
-
-
-def _share(snapshot: Snapshot, workers: int) -> tuple[float, int]:
-    """Return what a worker allows a client of failures: rate and burst.
-
-    The kernel spreads a client's connections over the workers, so each has its share.
-    Reason for the floors: a client that waits for the Retry-After of a second may fail
-    again, and a few stale tokens on one connection are no attack.
-    """
-    limits = snapshot.limits
-    return (
-        max(1.0, limits.failures_per_s / workers),
-        max(min(_LEAST_BURST, limits.failure_burst), limits.failure_burst // workers),
-    )
 
 
 def _tally(views: Views, slot: int, snapshot: Snapshot) -> Tally:
