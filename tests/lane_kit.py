@@ -276,7 +276,7 @@ class Gateway:
             clock=self.clock,
             access_log=self.log,
             counting=self.relay,
-            dial=self.pool.dial,
+            dialer=self.pool,
         )
         self.lane = GeneralLane(
             self.relay,

@@ -10,6 +10,7 @@ only the transports do nothing. The floor is the gate alone.
 
 import asyncio
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -74,6 +75,7 @@ class Served:
         self.kit = kit
         snapshot = dataclasses.replace(kit.snapshot, access_log=access_log)
         self.upstream: Any = None
+        self.connections: Counter[str] = Counter()
         memory = bytearray(compiled.counters.size(1, TABLE_COLUMNS))
         compiled.counters.CounterTable(memory, 1, TABLE_COLUMNS)
         row = compiled.counters.CounterRow(memory, 0, TABLE_COLUMNS)
@@ -84,7 +86,7 @@ class Served:
             clock=clock,
             access_log=SimpleNamespace(write=len),
             counting=SimpleNamespace(tally=Tally.of(snapshot, row)),
-            dial=self._dial,
+            dialer=self,
         )
         general = SimpleNamespace(
             draining=False, admit=lambda *_: True, lost=lambda _: None
@@ -95,7 +97,10 @@ class Served:
         self.transport = Transport()
         self.client.connection_made(self.transport)
 
-    async def _dial(self, _: str, factory: Callable[[], Any], __: float) -> Any:
+    async def dial(
+        self, _: str, factory: Callable[[], Any], __: float, ___: int
+    ) -> Any:
+        """Make the one upstream connection."""
         self.upstream = factory()
         self.upstream.connection_made(Transport())
         return self.upstream

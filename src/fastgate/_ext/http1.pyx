@@ -48,7 +48,7 @@ cdef class Downstream(Asking):
         cdef const AnswerField* f
         cdef int64_t length = -1 if a.status == 204 else a.length
         cdef Py_ssize_t i
-        self.message = None
+        self.message = self.sent = None
         self.status = a.status
         self.heard_ns = self.begun_ns = lane.boot_ns()
         self.closing = self.closing or self.body_open or lane.lane.draining
@@ -182,8 +182,8 @@ cdef class Downstream(Asking):
     cdef int upstream_failed(self, Upstream up) except -1:
         self.lane().out.size = 0
         if self.begun_ns == 0 and not up.heard:
-            if up.reused and self.safe and self.empty:
-                return self.hand_over()
+            if up.reused and self.safe and self.empty and not self.retried:
+                return self.retry()
             if not up.reused:
                 self.lane().desk.failed(self.pool.base, self.lane().boot_ns())
         return self.break_off("bad_upstream_response")

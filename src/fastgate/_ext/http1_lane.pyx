@@ -89,7 +89,7 @@ cdef class PlainLane(Acceptor):
     cdef Pool pool_of(self, str base):
         pool = self.pools.get(base)
         if pool is None:
-            pool = self.pools[base] = Pool(base)
+            pool = self.pools[base] = Pool(base, self.desk.connections)
         return pool
 
     def sweep(self):

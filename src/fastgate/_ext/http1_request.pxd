@@ -20,6 +20,7 @@ cdef class Asking(Relayed):
     cdef bytes message          # the head as it came, until an answer begins
     cdef tuple tried            # addresses that could not be reached
     cdef bytes request          # the head for the upstream, until it is sent
+    cdef bytes sent             # all of a request without a body, until an answer begins
     cdef str peer
     cdef bint trusted
     cdef object trusted_by
@@ -31,6 +32,7 @@ cdef class Asking(Relayed):
     cdef bint head_only
     cdef bint empty             # the request has no body
     cdef bint safe              # it may be sent again
+    cdef bint retried
     cdef bint chunks_down       # our answer is chunked
     cdef bint choked            # the upstream was full during this body
     cdef int status
@@ -58,6 +60,7 @@ cdef class Asking(Relayed):
     cdef int put_identity(self, Out out) except -1
     cdef int put_way(self, Out out, const uint8_t* p, const Field* host) except -1
     cdef int dial_next(self, fault) except -1
+    cdef int retry(self) except -1
     cdef int hand_over(self) except -1
     cdef int forget_exchange(self) except -1
     cdef int flush_request(self) except -1

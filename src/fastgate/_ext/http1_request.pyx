@@ -50,10 +50,10 @@ cdef class Asking(Relayed):
         return PyUnicode_DecodeASCII(self.request_id, 36, NULL)
 
     cdef int answer_refusal(self, object reason) except -1:
-        raise NotImplementedError
+        raise TypeError("not a client of the compiled lane")
 
     cdef int break_off(self, object reason) except -1:
-        raise NotImplementedError
+        raise TypeError("not a client of the compiled lane")
 
     # -- from head to decision -----------------------------------------------------------------
 
@@ -83,8 +83,8 @@ cdef class Asking(Relayed):
         self.judged = self.make_head(p, head)
         try:
             decision = lane.decide(self.judged, snapshot, int(wall), self.started_ns)
-        except Exception:
-            return False               # the general lane meets the fault, and answers for it
+        except Exception as fault:
+            decision = lane.desk.broke(fault)
         self.decision = decision
         self.snapshot = snapshot
         self.verify_ns = 0
@@ -125,7 +125,7 @@ cdef class Asking(Relayed):
         self.sent_ns = self.heard_ns = self.begun_ns = 0
         self.bytes_in = self.bytes_out = 0
         self.status = 0
-        self.choked = self.chunks_down = False
+        self.choked = self.chunks_down = self.retried = False
         self.trace = None
         if head.seen[KIND_TRACE] == 1:
             f = &head.fields[head.last[KIND_TRACE]]
@@ -201,6 +201,8 @@ cdef class Asking(Relayed):
     cdef int send_request(self, bytes more) except -1:
         # The head goes with the first bytes of the body, once those are known to be good.
         request, self.request = self.request, None
+        if self.empty:
+            self.sent = request
         if request is None:
             request = more
         elif more is not None:
@@ -276,12 +278,9 @@ cdef class Asking(Relayed):
     def dial(self):
         """Have a connection made; the one thing in this lane that needs a task."""
         cdef Pool pool = self.pool
-        if pool.open + pool.dialing >= self.plan.connections:
-            self.break_off("overloaded")
-            return
         pool.dialing += 1
         task = self.acceptor.loop.create_task(
-            self.lane().desk.dial(pool.base, pool, self.plan.connect_s)
+            self.lane().desk.dial(pool.base, pool, self.plan.connect_s, self.plan.connections)
         )
         task.add_done_callback(lambda done: self.dialed(pool, done))
 
@@ -329,6 +328,15 @@ cdef class Asking(Relayed):
             self.attach(up)
         return 0
 
+    cdef int retry(self) except -1:
+        """Send a request that was not heard of once more, on a connection of its own."""
+        self.retried = True
+        self.up = None
+        self.request = self.sent
+        self.deadline = 0
+        self.dial()
+        return 0
+
     cdef int hand_over(self) except -1:
         """Let the general lane serve the message from its beginning."""
         message, self.message = self.message, None
@@ -340,7 +348,7 @@ cdef class Asking(Relayed):
     cdef int forget_exchange(self) except -1:
         self.up = None
         self.pool = None
-        self.message = self.request = None
+        self.message = self.request = self.sent = None
         self.judged = self.decision = self.snapshot = self.tally = None
         self.deadline = 0
         return 0

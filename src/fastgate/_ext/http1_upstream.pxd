@@ -29,6 +29,7 @@ cdef class Relayed(Front):
 
 cdef class Pool:
     cdef readonly str base
+    cdef object connections     # of both lanes, by base URL
     cdef list idle
     cdef Py_ssize_t open
     cdef Py_ssize_t dialing

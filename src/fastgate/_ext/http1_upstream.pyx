@@ -32,36 +32,37 @@ cdef int MAX_INFORMATIONAL = 8
 
 
 cdef class Relayed(Front):
-    """See http1.Downstream, which implements these."""
+    """What an upstream connection tells its client; none is made but as http1.Downstream."""
 
     cdef int answer_head(self, const uint8_t* p, const Answer* a, bint empty) except -1:
-        raise NotImplementedError
+        raise TypeError("not a client of the compiled lane")
 
     cdef int answer_body(self, const uint8_t* p, Py_ssize_t size) except -1:
-        raise NotImplementedError
+        raise TypeError("not a client of the compiled lane")
 
     cdef int answer_data(self, bytes data) except -1:
-        raise NotImplementedError
+        raise TypeError("not a client of the compiled lane")
 
     cdef int answer_flush(self) except -1:
-        raise NotImplementedError
+        raise TypeError("not a client of the compiled lane")
 
     cdef int answer_end(self, Upstream up) except -1:
-        raise NotImplementedError
+        raise TypeError("not a client of the compiled lane")
 
     cdef int upstream_failed(self, Upstream up) except -1:
-        raise NotImplementedError
+        raise TypeError("not a client of the compiled lane")
 
     cdef int upstream_drained(self) except -1:
-        raise NotImplementedError
+        raise TypeError("not a client of the compiled lane")
 
 
 @cython.final
 cdef class Pool:
     """Connections to one upstream address."""
 
-    def __cinit__(self, str base not None):
+    def __cinit__(self, str base not None, connections not None):
         self.base = base
+        self.connections = connections
         self.idle = []
 
     def __call__(self):
@@ -119,11 +120,13 @@ cdef class Upstream:
     def connection_made(self, transport):
         self.transport = transport
         self.pool.open += 1
+        self.pool.connections[self.pool.base] += 1
 
     def connection_lost(self, exc):
         cdef Relayed owner = self.owner
         cdef bint ended = self.state == UP_CLOSE and exc is None
         self.pool.open -= 1
+        self.pool.connections[self.pool.base] -= 1
         if self.state == UP_RESTING and self in self.pool.idle:
             self.pool.idle.remove(self)
         self.keep = False

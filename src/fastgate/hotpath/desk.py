@@ -7,6 +7,7 @@ The lane moves bytes, and everything that is decided or worded is decided and wo
 here or where the general lane has it, so that both lanes follow one set of rules.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
@@ -24,20 +25,22 @@ from fastgate.hotpath.answers import ANSWER_DROPPED, STATUS_LINES, http_date, pr
 from fastgate.hotpath.flow import CLIENT_GONE, Flow
 from fastgate.hotpath.headers import REQUEST_DROPPED, trace_id
 from fastgate.hotpath.peers import TrustedPeers
-from fastgate.hotpath.relay import Decider
+from fastgate.hotpath.relay import Decider, log_fault
 from fastgate.hotpath.tally import Tally
 from fastgate.hotpath.upstreams import UpstreamHealth
 from fastgate.hotpath.way import Way
 from fastgate.ports import AccessLog, Clock
 
-__all__ = ["Desk", "Dial"]
+__all__ = ["Desk", "Dialer"]
 
 
-class Dial(Protocol):
-    """Makes connections; see adapters.aiohttp_client.pool.UpstreamPool.dial."""
+class Dialer(Protocol):
+    """Makes connections; see adapters.aiohttp_client.pool.UpstreamPool."""
 
-    def __call__(
-        self, base: str, factory: Callable[[], Any], timeout_s: float
+    connections: Counter[str]
+
+    def dial(
+        self, base: str, factory: Callable[[], Any], timeout_s: float, limit: int
     ) -> Awaitable[Any]:
         """Return the protocol of a new connection. Raises UpstreamError."""
         ...
@@ -76,7 +79,7 @@ class _PlainInbound:
 class Desk:
     """Judges, words, counts and logs for the compiled lane.
 
-    gate, health, clock, access_log: The relay's. dial: Makes connections.
+    gate, health, clock, access_log: The relay's. dialer: Makes connections.
     counting: Holds the tally of this moment, None where nothing is counted.
     """
 
@@ -101,7 +104,7 @@ class Desk:
         clock: Clock,
         access_log: AccessLog,
         counting: Counting,
-        dial: Dial,
+        dialer: Dialer,
     ) -> None:
         self.decide = gate.decide
         self.wall_s = clock.wall_s
@@ -110,10 +113,19 @@ class Desk:
         self.succeeded = health.succeeded
         self.failed = health.failed
         self.date = http_date
-        self.dial = dial
+        self.dial = dialer.dial
+        self.connections = dialer.connections
         self.counting = counting
         self._access_log = access_log
         self._peers = TrustedPeers(())
+
+    def broke(self, fault: Exception) -> Decision:
+        """Return the denial for a request over which the gate failed, and log why."""
+        log_fault(fault)
+        decision = Decision()
+        decision.verdict = Verdict.DENY
+        decision.reason = Reason.INTERNAL
+        return decision
 
     def trusts(self, peer: str, snapshot: Snapshot) -> bool:
         """Tell whether a client is a configured proxy; asked once per configuration."""

@@ -35,7 +35,7 @@ from fastgate.ports import (
     UpstreamDialer,
 )
 
-__all__ = ["Decider", "Relay"]
+__all__ = ["Decider", "Relay", "log_fault"]
 
 _LOG = logging.getLogger("fastgate.relay")
 
@@ -153,8 +153,7 @@ class Relay:
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001 - the last border of a request's task
-            # The text of an exception may hold what a client sent; its name does not.
-            _LOG.error("request failed: %s at %s", type(error).__name__, _place(error))
+            log_fault(error)
             return Reason.INTERNAL
 
     async def _serve(self, flow: Flow) -> Reason | None:
@@ -372,6 +371,11 @@ class Relay:
             self.tally.finished(flow, finished_ns, known_routes=known)
         if flow.snapshot.access_log:
             self._access_log.write(flow.line(finished_ns))
+
+
+def log_fault(error: BaseException) -> None:
+    """Log a fault of our own; its text may hold what a client sent, its name not."""
+    _LOG.error("request failed: %s at %s", type(error).__name__, _place(error))
 
 
 def _place(error: BaseException) -> str:

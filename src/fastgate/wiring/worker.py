@@ -110,7 +110,7 @@ async def run_worker(node: Node, slot: int) -> int:
         clock=clock,
         access_log=access_log,
         counting=relay,
-        dial=pool.dial,
+        dialer=pool,
     )
     lane = GeneralLane(relay, follower.cell, partial(http1.Lane, desk=desk))
     ending = on_signals({signal.SIGUSR1: _reopening(access_log)})

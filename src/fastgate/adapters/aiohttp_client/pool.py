@@ -50,13 +50,18 @@ class UpstreamPool:
     """Connections to upstreams (ports.UpstreamDialer); make it on the running loop.
 
     tls: For https upstreams; None: verified against the system's authorities.
+
+    connections: How many are open to each base URL. Whoever has a connection made by
+        `dial` counts it here from its making to its loss, so that one limit holds for
+        both lanes.
     """
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         self._tls = tls
         self._idle: dict[str, deque[Connection]] = {}
-        self._open: dict[str, set[Connection]] = {}
+        self.connections: Counter[str] = Counter()
+        self._open: set[Connection] = set()
         self._dialing: Counter[str] = Counter()
         self._names: dict[str, tuple[tuple[str, ...], float]] = {}
         self._sweep: asyncio.TimerHandle | None = None
@@ -69,24 +74,26 @@ class UpstreamPool:
             kept = self._take_idle(base)
             if kept is not None:
                 return Link(kept, reused=True)
-        if self._dialing[base] + len(self._open.get(base, ())) >= limit:
-            raise UpstreamError(Reason.OVERLOADED)
-        self._dialing[base] += 1
-        try:
-            made = await self.dial(
-                base, lambda: Connection(self.loop, self, base), timeout_s
-            )
-            return Link(made, reused=False)
-        finally:
-            self._dialing[base] -= 1
+        made = await self.dial(
+            base, lambda: Connection(self.loop, self, base), timeout_s, limit
+        )
+        return Link(made, reused=False)
 
     async def dial(
-        self, base: str, factory: Callable[[], ConnectionT], timeout_s: float
+        self,
+        base: str,
+        factory: Callable[[], ConnectionT],
+        timeout_s: float,
+        limit: int,
     ) -> ConnectionT:
         """Return a new connection to a base URL with a protocol of the caller's.
 
-        timeout_s: To establish it. Raises UpstreamError with the reason.
+        timeout_s: To establish it. limit: Connections to that URL, of both lanes and
+            with those being made. Raises UpstreamError with the reason.
         """
+        if self._dialing[base] + self.connections[base] >= limit:
+            raise UpstreamError(Reason.OVERLOADED)
+        self._dialing[base] += 1
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._dial(base, factory, timeout_s)
@@ -99,6 +106,10 @@ class UpstreamPool:
                 Reason.OVERLOADED if error.errno in _OURS else Reason.UPSTREAM_REFUSED
             )
             raise UpstreamError(reason) from error
+        finally:
+            self._dialing[base] -= 1
+            if not self._dialing[base]:
+                del self._dialing[base]
 
     def _take_idle(self, base: str) -> Connection | None:
         idle = self._idle.get(base)
@@ -164,15 +175,16 @@ class UpstreamPool:
 
     def opened(self, connection: Connection) -> None:
         """Count a connection."""
-        self._open.setdefault(connection.base, set()).add(connection)
+        self._open.add(connection)
+        self.connections[connection.base] += 1
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
-        opened = self._open.get(connection.base)
-        if opened is not None:
-            opened.discard(connection)
-            if not opened:
-                del self._open[connection.base]
+        if connection in self._open:
+            self._open.discard(connection)
+            self.connections[connection.base] -= 1
+            if not self.connections[connection.base]:
+                del self.connections[connection.base]
         idle = self._idle.get(connection.base)
         if idle is not None and connection in idle:
             idle.remove(connection)
@@ -203,7 +215,6 @@ class UpstreamPool:
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
-        for opened in list(self._open.values()):
-            for connection in list(opened):
-                connection.abort()
+        for connection in list(self._open):
+            connection.abort()
         self._idle.clear()
