@@ -40,7 +40,10 @@ async def test_f21_lane_retries_again_for_the_next_request():
         await talk.send(answer())
         return True
 
-    async with recording(every_other) as up, gateway(snapshot_of(public(up.base))) as gw:
+    async with (
+        recording(every_other) as up,
+        gateway(snapshot_of(public(up.base))) as gw,
+    ):
         client = await gw.connect()
         for _ in range(4):
             await client.send(GET)
