@@ -248,6 +248,7 @@ class Gateway:
         key_asker: Any = None,
         dialer: UpstreamDialer | None = None,
         lane: str | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self.cell = SnapshotCell(snapshot)
         # The compiled lane has connections of its own kind alone.
@@ -268,7 +269,7 @@ class Gateway:
             health=self.health,
             clock=self.clock,
             access_log=self.log,
-            tally=tally_of(snapshot, self.meter),
+            tally=tally or tally_of(snapshot, self.meter),
         )
         self.desk = Desk(
             gate=self.gate,

@@ -166,29 +166,41 @@ def framing(head: bytes) -> int:
     return int(lengths[0]) if lengths else 0
 
 
+class MalformedError(AssertionError):
+    """A body that nothing may follow; `content` came before the fault."""
+
+    def __init__(self, text: str, content: bytes) -> None:
+        super().__init__(text)
+        self.content = content
+
+
 def unchunked(raw: bytes) -> tuple[bytes, int]:
     """Content of a chunked body as far as it goes, and its end; -1: not there yet."""
     at, content = 0, b""
     while (end := raw.find(b"\r\n", at)) >= 0:
         match = _SIZE.fullmatch(raw[at:end])
-        assert match is not None, "no chunk size"
+        if match is None:
+            raise MalformedError("no chunk size", content)
         size, at = int(match[1], 16), end + 2
         if size == 0:
-            return content, _trailers_end(raw, at)
+            return content, _trailers_end(raw, at, content)
         content += raw[at : at + size]
         at += size
-        assert b"\r\n".startswith(raw[at : at + 2]), "no CRLF behind a chunk"
+        if not b"\r\n".startswith(raw[at : at + 2]):
+            raise MalformedError("no CRLF behind a chunk", content)
         at += 2
     return content, -1
 
 
-def _trailers_end(raw: bytes, at: int) -> int:
+def _trailers_end(raw: bytes, at: int, content: bytes) -> int:
     while (end := raw.find(b"\r\n", at)) >= 0:
         if end == at:
             return end + 2
         match = _TRAILER.fullmatch(raw[at:end])
-        assert match is not None, "no trailer"
-        assert match[1].lower() not in _NEVER_LATE, "a trailer that comes too late"
+        if match is None:
+            raise MalformedError("no trailer", content)
+        if match[1].lower() in _NEVER_LATE:
+            raise MalformedError("a trailer that comes too late", content)
         at = end + 2
     return -1
 

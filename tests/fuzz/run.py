@@ -12,6 +12,7 @@ reached new code are kept in build/fuzz-corpus and start the next run.
 import argparse
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import time
@@ -101,14 +102,33 @@ def fuzz(name: str, seconds: int) -> list[Path]:
             check=False,
         )
     text = log.read_text(errors="replace")
-    executed = text.rpartition("stat::number_of_executed_units:")[2].split()[:1]
-    say(f"{name}: {(executed or ['no'])[0]} inputs, exit {done.returncode}")
     found = sorted(set(FINDINGS.glob(f"{name}-*")) - known)
+    say(summary(name, text, len(found)))
     if done.returncode:
         say(text[-6000:])
     if done.returncode and not found:
         raise SystemExit(f"{name}: the fuzzer itself failed; see {log}")
     return found
+
+
+def summary(name: str, log: str, findings: int) -> str:
+    """Return one line about a run: inputs, their rate, and what they covered."""
+    executed = _last(r"stat::number_of_executed_units:\s*(\d+)", log)
+    rate = _last(r"stat::average_exec_per_sec:\s*(\d+)", log)
+    memory = _last(r"stat::peak_rss_mb:\s*(\d+)", log)
+    # Where inputs were read, and how it ended: edges, and edges by how often taken.
+    first, last = _last(r"INITED +cov: (\d+)", log), _last(r"cov: (\d+)", log)
+    features, kept = _last(r"ft: (\d+)", log), _last(r"corp: (\d+)", log)
+    return (
+        f"{name}: {executed} inputs, {rate}/s; {last} edges ({first} with what was "
+        f"known), {features} features, {kept} inputs kept; {memory} MB; "
+        f"{findings} findings"
+    )
+
+
+def _last(pattern: str, log: str) -> str:
+    found = re.findall(pattern, log)
+    return found[-1] if found else "?"
 
 
 def show(name: str, finding: Path) -> None:

@@ -6,7 +6,7 @@ Owns:      the list. Called by: tests.fuzz.run, tests.fuzz.child and the test be
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from tests.fuzz import answers, documents, requests, seeds
+from tests.fuzz import answers, documents, lane, lane_seeds, requests, seeds
 
 _HTTP = (
     *(b"\\x0d\\x0a", b"\\x0d\\x0a\\x0d\\x0a", b"Content-Length: ", b" HTTP/1.1"),
@@ -60,6 +60,14 @@ class Target:
     fuzz_build_only: bool = False
 
 
+_STEPS = (
+    *(b"\\xffC", b"\\xffU", b"\\xffD", b"\\xffW", b"\\xffE", b"\\xffR", b"\\xffe"),
+    *(b"\\xffr", b"\\xffp", b"\\xffP", b"\\xfft", b"\\xffH", b"\\xffS", b"\\xffF"),
+    *(b"\\xff+C", b"\\xff+U", b"\\xff+E", b"\\xff+e", b"GET /a HTTP/1.1\\x0d\\x0a"),
+    b"POST /b HTTP/1.1\\x0d\\x0aHost: a\\x0d\\x0aContent-Length: 1\\x0d\\x0a\\x0d\\x0a",
+    b"HTTP/1.1 200 OK\\x0d\\x0aContent-Length: 1\\x0d\\x0a\\x0d\\x0a",
+)
+
 TARGETS = {
     "requests": Target(requests.check_requests, seeds.requests, words=_HTTP),
     "chunked": Target(requests.check_chunked, seeds.chunked, 2048, _HTTP),
@@ -70,6 +78,7 @@ TARGETS = {
         words=_HTTP,
         fuzz_build_only=True,
     ),
+    "lane": Target(lane.check_lane, lane_seeds.lanes, words=(*_HTTP, *_STEPS)),
     "tokens": Target(documents.check_token, seeds.tokens),
     "token_parts": Target(documents.check_token_parts, seeds.token_parts),
     "json": Target(documents.check_json, seeds.documents),
