@@ -10,7 +10,7 @@ only where there is nothing to be lenient about.
 
 import re
 
-__all__ = ["is_hopeless", "read_answer_head"]
+__all__ = ["is_chunked", "is_hopeless", "read_answer_head"]
 
 _SWITCHING = 101
 _NO_CONTENT = 204
@@ -65,6 +65,12 @@ def read_answer_head(head: bytes, *, upgrade: bool) -> tuple[int, int] | None:
     if bodiless and (codings or length > 0):
         return None
     return status, length
+
+
+def is_chunked(head: bytes) -> bool:
+    """Tell whether the body of a head that was taken comes in chunks."""
+    found = _FRAMING.search(head)
+    return found is not None and found[1].lower() == b"transfer-encoding"
 
 
 def _is_clear(lengths: list[bytes], codings: list[bytes], *, minor: bytes) -> bool:

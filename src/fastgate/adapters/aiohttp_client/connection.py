@@ -8,7 +8,8 @@ Source:    RFC 9112 sections 4 to 9; THREATS U1-U6, T24.
 aiohttp's client session is left out: it normalises heads, retries by itself, and
 follows, decompresses and remembers unless told not to; here each request's head goes
 out as the header rules built it. aiohttp parses what comes back, and since it is
-lenient with answers, the strict check of domain.answer stands in front of it.
+lenient with answers, the strict checks of domain.answer and domain.chunks stand in
+front of it: it gets heads that were taken, and chunks of our own.
 """
 
 import asyncio
@@ -17,7 +18,8 @@ from typing import Protocol
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
-from fastgate.domain.answer import is_hopeless, read_answer_head
+from fastgate.domain.answer import is_chunked, is_hopeless, read_answer_head
+from fastgate.domain.chunks import ChunkReader
 from fastgate.domain.verdict import Reason
 from fastgate.errors import UpstreamError
 from fastgate.ports import Answer
@@ -88,6 +90,7 @@ class Connection(ResponseHandler):
         self._upgrade = False
         self._bodiless = False
         self._left = -1  # bytes of body still to come; -1: chunked, or up to the end
+        self._chunks: ChunkReader | None = None
         self._heads = bytearray()
         self._seen = 0  # bytes of _heads that were searched
         self._informational = 0
@@ -99,6 +102,7 @@ class Connection(ResponseHandler):
         self._upgrade = upgrade
         self._bodiless = method == "HEAD"
         self._left = -1
+        self._chunks = None
         self._heads.clear()
         self._seen = 0
         self._informational = 0
@@ -146,6 +150,9 @@ class Connection(ResponseHandler):
             self._feed(data)
 
     def _feed(self, data: bytes) -> None:
+        if self._chunks is not None:
+            self._feed_chunks(self._chunks, data)
+            return
         if self._left >= 0 and data:
             if len(data) > self._left:
                 # What is behind the body belongs to nobody (T24).
@@ -154,6 +161,25 @@ class Connection(ResponseHandler):
                 if not data:
                     return
             self._left -= len(data)
+        self._parse(data)
+
+    def _feed_chunks(self, chunks: ChunkReader, data: bytes) -> None:
+        found, sound = chunks.feed(data)
+        framed = b"%x\r\n%b\r\n" % (len(found), found) if found else b""
+        if chunks.ended:
+            framed += b"0\r\n\r\n"
+            # What is behind the body, now or later, belongs to nobody (T24).
+            self._chunks, self._left = None, 0
+            if chunks.rest:
+                self.force_close()
+        payload = self._payload
+        if framed:
+            self._parse(framed)
+        if not sound:
+            self.force_close()
+            _break(payload)
+
+    def _parse(self, data: bytes) -> None:
         payload = self._payload
         super().data_received(data)
         if self.exception() is not None:
@@ -192,6 +218,8 @@ class Connection(ResponseHandler):
             self._left = 0
         elif self.length >= 0:
             self._left = self.length
+        elif is_chunked(head):
+            self._chunks = ChunkReader()
         super().data_received(head)
         if rest:
             self._feed(rest)
