@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 BENCH := $(PYTEST) -o python_files='bench_*.py' -o python_functions='bench_*' -p no:xdist
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint pythons sanitize fuzz kill-test tagged-test conformance bench dist docs clean
+.PHONY: help install demo test lint pythons sanitize fuzz kill-test flood-test tagged-test conformance bench dist docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -70,6 +70,10 @@ SYSTEM_KILLS ?= 200
 kill-test: install ## Kill writers, readers, agent and workers many times (KILLS, SYSTEM_KILLS)
 	$(BIN)/python -m tests.adversity.index_kills --kills $(KILLS)
 	$(BIN)/python -m tests.adversity.system_kills --kills $(SYSTEM_KILLS)
+
+FLOOD_SECONDS ?= 8
+flood-test: install ## Flood a gateway with bad tokens: what good clients notice, what each costs
+	$(BIN)/python -m tests.adversity.floods --seconds $(FLOOD_SECONDS)
 
 TAGGED ?= 1000000
 tagged-test: install ## Tagged requests over breaking connections: no answer is another's (TAGGED)
