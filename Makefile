@@ -62,7 +62,7 @@ build/fuzz/.built: $(VENV)/.installed
 	@touch $@
 
 FUZZ_SECONDS ?= 60
-fuzz: build/fuzz/.built ## Fuzz each reader of foreign bytes (FUZZ_SECONDS each); needs clang
+fuzz: build/fuzz/.built ## Fuzz readers of foreign bytes, and the lanes (FUZZ_SECONDS each); needs clang
 	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) --jobs "$$(nproc)"
 
 KILLS ?= 10000

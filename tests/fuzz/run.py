@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import atheris
@@ -29,6 +30,8 @@ FINDINGS = Path("build/fuzz-findings").resolve()
 # Reason: a single input of these sizes takes milliseconds; more is a finding.
 _INPUT_S = 10
 _MEMORY_MB = 2048
+_SHOWN_CHARS = 6000
+_HUNG = -1
 # Reason: libFuzzer looks at its clock between inputs; start and end take a while too.
 _GRACE_S = 120
 
@@ -75,55 +78,84 @@ def command(name: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "tests.fuzz.child", name, *arguments]
 
 
-def fuzz(name: str, seconds: int) -> list[Path]:
-    """Fuzz one target for `seconds`; returns the inputs that showed a fault."""
+@dataclass(frozen=True)
+class Run:
+    """What one target came to.
+
+    findings: Inputs that showed a fault. broken: The fuzzer itself failed, or hung.
+    log: What libFuzzer and the sanitizers said.
+    """
+
+    name: str
+    log: Path
+    findings: tuple[Path, ...] = ()
+    broken: bool = False
+
+    def summary(self) -> str:
+        """Return one line: inputs, their rate, and what they covered."""
+        text = self.log.read_text(errors="replace")
+        executed = _last(r"stat::number_of_executed_units:\s*(\d+)", text)
+        rate = _last(r"stat::average_exec_per_sec:\s*(\d+)", text)
+        memory = _last(r"stat::peak_rss_mb:\s*(\d+)", text)
+        first, last = _last(r"INITED +cov: (\d+)", text), _last(r"cov: (\d+)", text)
+        # An edge counts once more as a feature for each range of how often it is taken.
+        features, kept = _last(r"ft: (\d+)", text), _last(r"corp: (\d+)", text)
+        return (
+            f"{self.name}: {executed} inputs, {rate}/s; edges {first} -> {last}, "
+            f"features {features}, kept {kept}; {memory} MB; "
+            f"{len(self.findings)} findings{', BROKEN' if self.broken else ''}"
+        )
+
+    def show(self) -> None:
+        """Print the end of the log, and each finding as a file and as a literal."""
+        text = self.log.read_text(errors="replace")
+        say(f"the end of {self.log}:\n{text[-_SHOWN_CHARS:]}")
+        for finding in self.findings:
+            say(f"FOUND by {self.name}: {finding}")
+            say(f"    {finding.read_bytes()!r}")
+            say("again, sanitized: make build/fuzz/.built &&")
+            say(
+                f"    .venv/bin/python -m tests.fuzz.run --replay {finding} {self.name}"
+            )
+            say("again, in any build: from tests.fuzz.targets import TARGETS;")
+            say(f'    TARGETS["{self.name}"].check(LITERAL)')
+
+
+def fuzz(name: str, seconds: int) -> Run:
+    """Fuzz one target for `seconds`, and say how it went."""
     target = TARGETS[name]
     folder = sow(name, target)
     FINDINGS.mkdir(parents=True, exist_ok=True)
-    known = set(FINDINGS.glob(f"{name}-*"))
     log = FINDINGS.parent / f"fuzz-{name}.log"
     with log.open("wb") as output:
-        done = subprocess.run(
-            command(
-                name,
-                f"-max_total_time={seconds}",
-                f"-max_len={target.max_bytes}",
-                f"-timeout={_INPUT_S}",
-                f"-rss_limit_mb={_MEMORY_MB}",
-                f"-artifact_prefix={FINDINGS}/{name}-",
-                f"-dict={CORPUS / name}.dict",
-                "-print_final_stats=1",
-                str(folder),
-            ),
-            env=environment(),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            timeout=seconds + _GRACE_S,
-            check=False,
-        )
-    text = log.read_text(errors="replace")
-    found = sorted(set(FINDINGS.glob(f"{name}-*")) - known)
-    say(summary(name, text, len(found)))
-    if done.returncode:
-        say(text[-6000:])
-    if done.returncode and not found:
-        raise SystemExit(f"{name}: the fuzzer itself failed; see {log}")
-    return found
-
-
-def summary(name: str, log: str, findings: int) -> str:
-    """Return one line about a run: inputs, their rate, and what they covered."""
-    executed = _last(r"stat::number_of_executed_units:\s*(\d+)", log)
-    rate = _last(r"stat::average_exec_per_sec:\s*(\d+)", log)
-    memory = _last(r"stat::peak_rss_mb:\s*(\d+)", log)
-    # Where inputs were read, and how it ended: edges, and edges by how often taken.
-    first, last = _last(r"INITED +cov: (\d+)", log), _last(r"cov: (\d+)", log)
-    features, kept = _last(r"ft: (\d+)", log), _last(r"corp: (\d+)", log)
-    return (
-        f"{name}: {executed} inputs, {rate}/s; {last} edges ({first} with what was "
-        f"known), {features} features, {kept} inputs kept; {memory} MB; "
-        f"{findings} findings"
-    )
+        try:
+            status = subprocess.run(
+                command(
+                    name,
+                    f"-max_total_time={seconds}",
+                    f"-max_len={target.max_bytes}",
+                    f"-timeout={_INPUT_S}",
+                    f"-rss_limit_mb={_MEMORY_MB}",
+                    f"-artifact_prefix={FINDINGS}/{name}-",
+                    f"-dict={CORPUS / name}.dict",
+                    "-print_final_stats=1",
+                    str(folder),
+                ),
+                env=environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=seconds + _GRACE_S,
+                check=False,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            status = _HUNG
+    written = re.findall(r"Test unit written to (\S+)", log.read_text(errors="replace"))
+    findings = tuple(Path(path) for path in dict.fromkeys(written))
+    run = Run(name, log, findings, broken=status != 0 and not findings)
+    say(run.summary())
+    if findings or run.broken:
+        run.show()
+    return run
 
 
 def _last(pattern: str, log: str) -> str:
@@ -131,18 +163,8 @@ def _last(pattern: str, log: str) -> str:
     return found[-1] if found else "?"
 
 
-def show(name: str, finding: Path) -> None:
-    """Print a finding as a literal, and how to see it again."""
-    say(f"FOUND by {name}, {finding.stat().st_size} bytes:")
-    say(f"    {finding.read_bytes()!r}")
-    say("again, sanitized: make build/fuzz/.built &&")
-    say(f"    .venv/bin/python -m tests.fuzz.run --replay {finding} {name}")
-    say("again, in any build: from tests.fuzz.targets import TARGETS;")
-    say(f'    TARGETS["{name}"].check(LITERAL)')
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return 1 where anything was found."""
+    """Return 1 where anything was found, or a target could not run."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
     parser.add_argument("--jobs", type=int, default=1, help="targets at a time")
@@ -156,15 +178,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         replay = command(names[0], chosen.replay)
         return subprocess.run(replay, env=environment(), check=False).returncode
     start = time.monotonic()
-    failed = False
+    environment()  # the build is there, or nothing begins
     with ThreadPoolExecutor(max(1, chosen.jobs)) as pool:
-        runs = pool.map(lambda name: fuzz(name, chosen.seconds), names)
-        for name, findings in zip(names, runs, strict=True):
-            for finding in findings:
-                show(name, finding)
-                failed = True
-    say(f"{len(names)} targets, {time.monotonic() - start:.0f} s")
-    return int(failed)
+        runs = list(pool.map(lambda name: fuzz(name, chosen.seconds), names))
+    bad = [run.name for run in runs if run.findings or run.broken]
+    took_s = time.monotonic() - start
+    say(f"{len(runs)} targets, {took_s:.0f} s; faults: {', '.join(bad) or 'none'}")
+    return int(bool(bad))
 
 
 if __name__ == "__main__":
