@@ -18,6 +18,7 @@ from fastgate.domain.route import Route, RouteTable, Service
 from fastgate.domain.snapshot import Snapshot
 from fastgate.domain.token import ACCESS_TOKEN_TYPES, IssuerProfile
 from fastgate.errors import BugError
+from fastgate.hotpath.failures import Failures
 from fastgate.hotpath.gate import Gate
 from fastgate.hotpath.keys import build_keys
 from fastgate.wiring import compiled
@@ -122,7 +123,7 @@ class GateKit:
         self.now_s = 0
         self.refresh()
         cache = compiled.decisions.DecisionCache(cached)
-        self.gate = Gate(cache, self.index.reader)
+        self.gate = Gate(cache, self.index.reader, Failures())
 
     @property
     def keys(self) -> IssuerKeys:
@@ -141,7 +142,8 @@ class GateKit:
 
 def head_of(token: str) -> RequestHead:
     """Return the head of a request with a token."""
-    return RequestHead("GET", "/orders/42", authorization=f"Bearer {token}".encode())
+    credential = f"Bearer {token}".encode()
+    return RequestHead("GET", "/orders/42", authorization=credential, peer="192.0.2.1")
 
 
 def boot_ns() -> int:

@@ -1,4 +1,4 @@
-# cython: annotation_typing=False, boundscheck=False, wraparound=False
+# cython: annotation_typing=False
 """Failures: how many failed verifications each client has left.
 
 Owns:      one table of fixed size per worker, 16 bytes a place.
