@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+import orjson
+
 from fastgate._ext import counters
 from fastgate.domain.decision import Asked, Decision
 from fastgate.domain.introspection import IntrospectionAnswer
@@ -145,6 +147,14 @@ class FakeAccessLog:
 
     def write(self, line: Mapping[str, object]) -> None:
         self.lines.append(dict(line))
+
+    def form(self, fields: Mapping[str, object]) -> bytes:
+        return orjson.dumps(fields)[1:]
+
+    def write_formed(self, form: bytes, peer: str, status: int, own: bytes) -> None:
+        line = orjson.loads(b"{" + own + form)
+        assert line["status"] == status
+        self.lines.append({"peer": peer, **line})
 
 
 class FakeMeter:

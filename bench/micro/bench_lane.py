@@ -84,7 +84,7 @@ class Served:
             gate=kit.gate,
             health=UpstreamHealth(),
             clock=clock,
-            access_log=SimpleNamespace(write=len),
+            access_log=SimpleNamespace(),
             counting=SimpleNamespace(tally=Tally.of(snapshot, row)),
             dialer=self,
         )

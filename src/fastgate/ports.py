@@ -90,6 +90,10 @@ class RevocationWriter(Protocol):
         """Insert or widen an entry; returns 1 inserted, 2 merged, 3 full."""
         ...
 
+    def settle(self, key: bytes, cutoff: int, expiry: int) -> bool:
+        """Set an entry to what is left of it after a lift; expiry 0: nothing."""
+        ...
+
     def set_evidence(self, origin: int, boot_ns: int) -> None:
         """State that all entries of `origin` up to `boot_ns` are visible."""
         ...
@@ -268,6 +272,18 @@ class AccessLog(Protocol):
 
     def write(self, line: Mapping[str, object]) -> None:
         """Queue a line, or drop and count it when the sink blocks."""
+        ...
+
+    def form(self, fields: Mapping[str, object]) -> bytes:
+        """Return what many lines share, spelled once for `write_formed`."""
+        ...
+
+    def write_formed(self, form: bytes, peer: str, status: int, own: bytes) -> None:
+        """Queue a line as `write` does.
+
+        form: Of this log. peer: Address of the client. own: JSON members of this line
+            alone, made of numbers and hexadecimal digits.
+        """
         ...
 
 

@@ -68,6 +68,34 @@ def test_access_line_has_the_agreed_fields(log_to, pipe):
     assert line == {name: LINE[name] for name in LINE if name != "peer"}
 
 
+def test_access_line_of_a_form_says_what_a_whole_one_says(log_to, pipe):
+    """Most of it spelled once, the rest per line: the same members and values."""
+    log = log_to(descriptor=pipe.writer, wall_s=lambda: 1_795_222_272.984375)
+    own = {name: LINE[name] for name in ("request_id", "bytes_in", "duration_ms")}
+    shared = {
+        name: LINE[name] for name in LINE if name not in own and name != "peer"
+    } | {"kid": "naïve\n\u202e"}
+    log.write({**LINE, **shared})
+    members = json.dumps(own)[1:-1].encode() + b","
+    log.write_formed(log.form(shared), LINE["peer"], LINE["status"], members)
+    whole, formed = pipe.read_lines(2)
+    assert json.loads(formed) == json.loads(whole)
+    assert formed.isascii()
+
+
+def test_access_line_of_a_form_is_sampled_and_dropped_as_others_are(
+    log_to, drops, pipe
+):
+    """Errors are always kept; what finds no room is counted."""
+    log = log_to(descriptor=pipe.writer, sample=0.5, chance=lambda: 0.9)
+    form = log.form({"status": 200})
+    log.write_formed(form, "", 200, b"")
+    log.write_formed(log.form({"status": 503}), "", 503, b"")
+    assert json.loads(pipe.read_lines(1)[0])["status"] == 503
+    log_to(descriptor=pipe.writer, ring_lines=0).write_formed(form, "", 200, b"")
+    assert drops.count == 1
+
+
 def test_access_line_never_holds_the_address(log_to, pipe):
     """The hash depends on the key, and is the same for the same peer."""
     first = log_to(descriptor=pipe.writer)

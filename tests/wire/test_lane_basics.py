@@ -147,6 +147,21 @@ async def test_lane_writes_one_access_line_a_request():
         assert "secret-query" not in repr(line)
 
 
+async def test_lane_writes_later_lines_like_the_first():
+    """What lines of one kind share is spelled once, what differs each time."""
+    async with recording() as up, gateway(snapshot_of(public(up.base))) as gw:
+        for _ in range(3):
+            await gw.ask(GET)
+        await gw.ask(GET.replace(b"GET", b"HEAD"), head_only=True)
+        lines = await gw.logged(4)
+        assert [line["method"] for line in lines] == ["GET", "GET", "GET", "HEAD"]
+        sent = [one.one("x-request-id").decode() for one in up.requests]
+        assert [line["request_id"] for line in lines] == sent
+        assert len({frozenset(line) for line in lines}) == 1
+        assert {line["peer"] for line in lines} == {"127.0.0.1"}
+        assert all(line["bytes_out"] == lines[0]["bytes_out"] for line in lines[1:3])
+
+
 async def test_lane_answers_404_where_no_route_serves_the_path():
     """The upstream is not contacted, and the connection goes on."""
     async with recording() as up:

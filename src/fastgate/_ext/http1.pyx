@@ -9,6 +9,7 @@ Source:    RFC 9112, RFC 9110 sections 7.6 and 15; THREATS T2, T16, T24, U1-U6, 
 
 cimport cython
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t
 
 from fastgate._ext.http1_answer cimport (
@@ -137,13 +138,25 @@ cdef class Downstream(Asking):
     cdef int report(self, object reason) except -1:
         """Count and log this exchange."""
         cdef PlainLane lane = self.lane()
+        cdef int64_t finished_ns
         if self.verify_ns and lane.counting.tally is not None:
             lane.counting.tally.verified(self.decision, self.verify_ns)
         if (reason is None and self.begun_ns and self.tally is not None
-                and not self.snapshot.access_log and self.decision.conflict is None
+                and self.decision.conflict is None
                 and lane.counting.tally is self.tally and self.plan.tally is self.tally):
+            finished_ns = lane.boot_ns()
             self.plan.served_like(self.decision, self.method, self.status).add(
-                self.started_ns, self.sent_ns, self.heard_ns, self.begun_ns, lane.boot_ns())
+                self.started_ns, self.sent_ns, self.heard_ns, self.begun_ns, finished_ns)
+            if self.snapshot.access_log:
+                lane.desk.log(
+                    self.plan.form_like(
+                        lane.desk, self.snapshot, self.decision, self.method, self.status),
+                    self.peer, self.status, PyBytes_FromStringAndSize(self.request_id, 36),
+                    self.trace, self.bytes_in, self.bytes_out, finished_ns - self.started_ns,
+                    self.heard_ns - self.sent_ns,
+                    self.sent_ns - self.started_ns + self.begun_ns - self.heard_ns,
+                    self.decision.age_ms,
+                )
             return 0
         lane.desk.finished(
             self.snapshot, self.decision, self.judged, self.id_text(), self.trace, self.status,

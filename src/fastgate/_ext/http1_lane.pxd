@@ -25,9 +25,12 @@ cdef class Plan:
     cdef str cache
     cdef object source
     cdef int status
+    cdef bytes form             # of the access lines of the same, under one key
+    cdef str form_kid
 
     cdef int count_by(self, tally) except -1
     cdef Served served_like(self, decision, str method, int status)
+    cdef bytes form_like(self, desk, snapshot, decision, str method, int status)
 
 
 cdef class PlainLane(Acceptor):

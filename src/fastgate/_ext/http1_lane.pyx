@@ -51,7 +51,17 @@ cdef class Plan:
             self.served = self.tally.served(decision, method, status)
             self.status, self.method = status, method
             self.kind, self.cache, self.source = kind, cache, source
+            self.form = None
         return self.served
+
+    cdef bytes form_like(self, desk, snapshot, decision, str method, int status):
+        """Return what the access lines of such requests share; after `served_like`."""
+        facts = decision.facts
+        kid = None if facts is None else facts.kid
+        if self.form is None or self.form_kid is not kid:
+            self.form = desk.form(snapshot, decision, method, status)
+            self.form_kid = kid
+        return self.form
 
 
 cdef class PlainLane(Acceptor):

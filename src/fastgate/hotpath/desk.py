@@ -22,7 +22,7 @@ from fastgate.domain.route import Route
 from fastgate.domain.snapshot import Snapshot
 from fastgate.domain.verdict import OUTCOMES, Reason, Verdict
 from fastgate.hotpath.answers import ANSWER_DROPPED, STATUS_LINES, http_date, problem
-from fastgate.hotpath.flow import CLIENT_GONE, Flow
+from fastgate.hotpath.flow import CLIENT_GONE, Flow, kind_of_line
 from fastgate.hotpath.headers import REQUEST_DROPPED, trace_id
 from fastgate.hotpath.peers import TrustedPeers
 from fastgate.hotpath.relay import Decider, log_fault
@@ -167,6 +167,52 @@ class Desk:
             head_only=head_only,
         )
         return outcome.status, close, head + body
+
+    def form(
+        self, snapshot: Snapshot, decision: Decision, method: str, status: int
+    ) -> bytes:
+        """Return what the lines of plain requests of one kind share."""
+        fields = kind_of_line(
+            snapshot,
+            decision,
+            method=method,
+            version=_PlainExchange.version,
+            lane=_PlainExchange.lane,
+            status=status,
+            reason=None,
+        )
+        return self._access_log.form(fields)
+
+    def log(
+        self,
+        form: bytes,
+        peer: str,
+        status: int,
+        request_id: bytes,
+        trace: bytes | None,
+        bytes_in: int,
+        bytes_out: int,
+        duration_ns: int,
+        upstream_ns: int,
+        overhead_ns: int,
+        age_ms: int,
+    ) -> None:
+        """Log a plain request that went well; `finished` writes the same of it."""
+        own = (
+            b'"request_id":"%b","trace_id":"%b","bytes_in":%d,"bytes_out":%d,'
+            b'"duration_ms":%.3f,"upstream_ms":%.3f,"overhead_us":%d,"age_ms":%d,'
+            % (
+                request_id,
+                trace_id(trace).encode() if trace is not None else b"",
+                bytes_in,
+                bytes_out,
+                duration_ns / 1e6,
+                upstream_ns / 1e6,
+                overhead_ns // 1_000,
+                age_ms,
+            )
+        )
+        self._access_log.write_formed(form, peer, status, own)
 
     def finished(
         self,

@@ -14,7 +14,7 @@ from fastgate.hotpath.headers import Inbound
 from fastgate.hotpath.way import Way
 from fastgate.ports import Exchange
 
-__all__ = ["CLIENT_GONE", "Flow"]
+__all__ = ["CLIENT_GONE", "Flow", "kind_of_line"]
 
 # Status in log and metrics of a client that left before its answer; never sent.
 CLIENT_GONE = 499
@@ -129,37 +129,59 @@ class Flow:
         finished_ns: CLOCK_BOOTTIME.
         """
         decision, inbound, exchange = self.decision, self.inbound, self.exchange
-        facts = decision.facts if decision is not None else None
-        region = self.region_name
         upstream_ns = self.heard_ns - self.sent_ns if self.heard_ns else 0
         return {
             "request_id": self.request_id,
             "trace_id": inbound.trace_id if inbound is not None else "",
             "peer": exchange.peer,
-            "method": inbound.head.method if inbound is not None else "",
-            "route": decision.route.name if decision and decision.route else "",
-            "proto": f"{exchange.version[0]}.{exchange.version[1]}",
-            "status": self.status,
             "bytes_in": exchange.bytes_in,
             "bytes_out": exchange.bytes_out,
             "duration_ms": round((finished_ns - self.started_ns) / 1e6, 3),
             "upstream_ms": round(upstream_ns / 1e6, 3),
             "overhead_us": self.overhead_ns() // 1_000,
-            "lane": exchange.lane,
-            "region": region,
-            "region_source": decision.source.value if decision and region else None,
-            "gateway_region": self.snapshot.regions.names[self.snapshot.regions.own],
-            "token": decision.kind if decision is not None else "none",
-            "verdict": self._verdict(),
-            "reason": self.reason.value if self.reason is not None else None,
-            # Named only when a signature by that very key was verified.
-            "kid": facts.kid if facts is not None else None,
-            "cache": decision.cache if decision is not None else "",
             "age_ms": decision.age_ms if decision is not None else -1,
+            **kind_of_line(
+                self.snapshot,
+                decision,
+                method=inbound.head.method if inbound is not None else "",
+                version=exchange.version,
+                lane=exchange.lane,
+                status=self.status,
+                reason=self.reason,
+            ),
         }
 
-    def _verdict(self) -> str:
-        decision = self.decision
-        if decision is None or decision.verdict is not Verdict.ALLOW:
-            return "deny"
-        return "allow"
+
+def kind_of_line(
+    snapshot: Snapshot,
+    decision: Decision | None,
+    *,
+    method: str,
+    version: tuple[int, int],
+    lane: str,
+    status: int,
+    reason: Reason | None,
+) -> dict[str, object]:
+    """Return what the access lines of all requests of one kind share."""
+    regions = snapshot.regions
+    facts = decision.facts if decision is not None else None
+    region = None
+    if decision is not None and decision.region >= 0:
+        region = regions.names[decision.region]
+    allowed = decision is not None and decision.verdict is Verdict.ALLOW
+    return {
+        "method": method,
+        "route": decision.route.name if decision and decision.route else "",
+        "proto": f"{version[0]}.{version[1]}",
+        "status": status,
+        "lane": lane,
+        "region": region,
+        "region_source": decision.source.value if decision and region else None,
+        "gateway_region": regions.names[regions.own],
+        "token": decision.kind if decision is not None else "none",
+        "verdict": "allow" if allowed else "deny",
+        "reason": reason.value if reason is not None else None,
+        # Named only when a signature by that very key was verified.
+        "kid": facts.kid if facts is not None else None,
+        "cache": decision.cache if decision is not None else "",
+    }
