@@ -12,15 +12,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from tests.fakes import FakeClock, FakeMeter
-from tests.fuzz.lane_rules import Traffic, judge
+from tests.fuzz.lane_rules import ABROAD, TOKEN, Traffic, judge
 from tests.fuzz.wires import Loop, Wire
 from tests.lane_kit import Gateway, issuer_profile, service, snapshot_of
+from tests.tokens import ISSUER, signing_key
 
 from fastgate._ext.decisions import DecisionCache
-from fastgate.domain.keys import IssuerKeys
+from fastgate.domain.revocation import KeyHasher
 from fastgate.domain.route import Route
 from fastgate.domain.snapshot import Snapshot, Timers
 from fastgate.hotpath.gate import Gate
+from fastgate.hotpath.keys import build_keys
 from fastgate.hotpath.tally import Tally
 
 STEP = b"\xff"
@@ -29,7 +31,10 @@ _SOON_S = 1e-6
 _NEVER_S = 1e6
 _MOST_STEPS = 64
 _CLIENTS = ("127.0.0.1", "127.0.0.2")
-_LONG_S = 3.0
+# Longer than any timer of a dial, and than a decision lives while it waits for one.
+_LONG_S, _LATE_S = 3.0, 1.5
+# What stands in an input for the one good token of this process.
+_GOOD = b"{token}"
 
 
 class Revocations:
@@ -43,18 +48,20 @@ class Revocations:
 
 
 def _snapshot() -> Snapshot:
-    lives = service("http://127.0.0.1:9001")
+    lives = service("http://127.0.0.1:9001", us=(f"http://127.0.0.1:{ABROAD}",))
     pair = service("http://127.0.0.1:9001", "http://127.0.0.1:9002")
     timers = {"upstream_timeout_s": _SOON_S, "idle_timeout_s": _SOON_S}
-    login = issuer_profile()
+    login = issuer_profile(issuer=ISSUER, hasher=KeyHasher(b"", ISSUER))
+    keys = build_keys([signing_key().jwk()], last_fetch_ok=True)
     return snapshot_of(
         Route(0, "public", "/", lives, **timers),
         Route(1, "private", "/private/", lives, issuer=login, **timers),
         Route(2, "small", "/small/", lives, body_limit_bytes=4, **timers),
         Route(3, "body", "/body/", lives, get_body=True, **timers),
         Route(4, "two", "/two/", pair, **timers),
+        Route(5, "oauth", "/oauth/", lives, oauth=True, **timers),
         issuers=(login,),
-        keys=(IssuerKeys(),),
+        keys=(keys,),
         timers=Timers(
             first_byte_s=_SOON_S,
             head_s=_SOON_S,
@@ -95,7 +102,7 @@ class World:
         """A client's connection, made when it is first named."""
         address = _CLIENTS[number]
         if address not in self.clients:
-            wire = Wire(self.loop, f"client{number}", address)
+            wire = Wire(self.loop, f"client{number}", address, 4711)
             self.clients[address] = wire
             wire.connect(self.gateway.lane._acceptor())
         return self.clients[address]
@@ -117,6 +124,7 @@ class World:
     def step(self, letter: bytes, data: bytes) -> None:
         """Do one thing; a letter that means nothing is a client's bytes."""
         up = self.upstream(newest=letter in b"WX")
+        data = data.replace(_GOOD, TOKEN)
         match letter:
             case b"D" if data:
                 self.client(1).feed(data)
@@ -145,8 +153,9 @@ class World:
                 if up is not None:
                     up.choke(not up.full)
             case b"t":
-                self.gateway.clock.advance(_LONG_S)
-                self.loop.elapse(_LONG_S)
+                seconds = _LATE_S if data else _LONG_S
+                self.gateway.clock.advance(seconds)
+                self.loop.elapse(seconds)
             case b"g":
                 self.gateway.lane.draining = True
             case b"n":

@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from tests.fuzz.readings import UNTIL_END, Said, read_answer, read_requests
 from tests.fuzz.wires import Loop, Wire
+from tests.tokens import token
 
 # Written by the gateway, each once; no client's word comes through under these names.
 _OURS = {
@@ -25,6 +26,15 @@ _OURS = {
     b"forwarded": None,
 }
 _RESERVED = (b"x-fastgate-", b"x-auth-request-", b"remote-", b"client-cert")
+# What the one good token says; its user lives where the address with this port is.
+ABROAD = 9003
+TOKEN = token(now=1_800_000_000)
+_IDENTITY = {
+    b"authorization": b"Bearer " + TOKEN,
+    b"x-fastgate-subject": b"user-bob-0001",
+    b"x-fastgate-region": b"us",
+}
+_TOLD = {b"x-fastgate-client", b"x-fastgate-scope", b"x-fastgate-token-id", *_IDENTITY}
 _HOP_BY_HOP = {b"te", b"trailer", b"upgrade", b"keep-alive", b"expect"}
 # Neither Connection nor anything else removes these.
 _KEPT = {b"host", b"authorization", b"content-length", b"transfer-encoding"}
@@ -173,7 +183,7 @@ def _check_forwarded(attempts: list[Attempt], messages: list[Said]) -> None:
     at, tries = -1, 0
     for attempt in attempts:
         said = attempt.said
-        _check_head(said)
+        _check_head(attempt)
         if at >= 0 and tries < _tries(messages[at]) and _same(said, messages[at]):
             tries += 1
             continue
@@ -201,10 +211,9 @@ def _same(sent: Said, message: Said) -> bool:
     return message.content.startswith(sent.content)
 
 
-def _check_head(sent: Said) -> None:
+def _check_head(attempt: Attempt) -> None:
+    sent = attempt.said
     assert sent.line.endswith(b" HTTP/1.1")
-    path = unquote_to_bytes(sent.target.partition(b"?")[0])
-    assert not (path + b"/").startswith(b"/private/"), "a refused request was sent"
     names = [name.lower().replace(b"_", b"-") for name, _ in sent.fields]
     assert names.count(b"host") == 1
     for name, value in _OURS.items():
@@ -213,10 +222,19 @@ def _check_head(sent: Said) -> None:
             name == b"x-forwarded-host" and name not in names
         ), f"{name!r} is not there once"
         assert value is None or sent.one(name) == value, f"a client wrote {name!r}"
+    path = unquote_to_bytes(sent.target.partition(b"?")[0])
+    private = (path + b"/").startswith(b"/private/")
+    told = _TOLD if private else set()
     for name in names:
-        assert name in _OURS or not name.startswith(_RESERVED), f"{name!r} came through"
-        assert name in _OURS or not name.startswith(b"x-forwarded-")
+        known = name in _OURS or name in told
+        assert known or not name.startswith(_RESERVED), f"{name!r} came through"
+        assert known or not name.startswith(b"x-forwarded-"), f"{name!r} came through"
         assert name not in _HOP_BY_HOP, f"{name!r} came through"
+        assert name not in told or names.count(name) == 1, f"{name!r} twice"
+    if private:
+        for name, value in _IDENTITY.items():
+            assert sent.one(name) == value, f"a request without a good {name!r}"
+        assert attempt.wire.port == ABROAD, "a user's request went to another region"
 
 
 def _check_removed(sent: Said, message: Said) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from tests.fuzz import seeds
 from tests.fuzz.lane import STEP
+from tests.fuzz.lane_rules import TOKEN
 
 _GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
 _POST = b"POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
@@ -17,6 +18,13 @@ _NONE = b"HTTP/1.1 204 No Content\r\n\r\n"
 _LONG = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 _END = b"HTTP/1.1 200 OK\r\n\r\n"
 _EXPECTING = _POST.replace(b"Content", b"Expect: 100-continue\r\nContent")
+_SIGNED = _GET.replace(b"/a", b"/private/").replace(
+    b"a\r\n\r\n", b"a\r\nAuthorization: Bearer {token}\r\n\r\n"
+)
+_FORM = (
+    b"POST /oauth/token HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n"
+    b"Content-Type: application/x-www-form-urlencoded\r\n\r\n"
+) % len(b"token=" + TOKEN)
 _LYING = (
     b"GET /a HTTP/1.1\r\nHost: a\r\nX-Fastgate-Subject: root\r\nForwarded: for=b\r\n"
     b"X-Forwarded-For: 10.0.0.1\r\nConnection: x-a, close\r\nX-A: b\r\n\r\n"
@@ -79,6 +87,10 @@ _SCRIPTS = (
     ),
     (b"CGET /a HTTP/1.0\r\n\r\n", b"U" + _LONG + b"2\r\nok\r\n0\r\n\r\n"),
     (b"C" + _GET.replace(b"/a", b"/private/"), b"C" + _GET, b"U" + _OK),
+    (b"C" + _SIGNED * 2, b"U" + _OK, b"U" + _NONE),
+    (b"H", b"C" + _SIGNED, b"t-", b"S", b"S", b"U" + _OK),
+    (b"C" + _SIGNED.replace(b"GET", b"PROPFIND"), b"U" + _OK),
+    (b"C" + _FORM, b"Ctoken=" + b"{token}", b"U" + _OK),
     (b"C" + _GET.replace(b"/a", b"http://a/x?y"), b"U" + _OK),
     (b"C" + _POST.replace(b"/b", b"/small/"), b"Chello", b"U" + _OK),
     (b"C" + _POST.replace(b"POST /b", b"GET /body/x"), b"Chello", b"U" + _OK),

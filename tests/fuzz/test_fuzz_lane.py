@@ -8,6 +8,7 @@ from tests.fuzz.wires import Wire
 GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+SIGNED = b"GET /private/ HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n"
 TWO = STEP.join((b"C" + GET, b"U" + OK, b"C" + POST, b"U" + OK))
 
 
@@ -32,6 +33,9 @@ def test_steps_of_two_requests_use_one_connection_and_get_two_answers():
     ("steps", "expected", "dialed"),
     [
         ((b"C" + GET.replace(b"/a", b"/private/"),), [401], 0),
+        ((b"C" + SIGNED, b"U" + OK), [200], 1),
+        ((b"C" + SIGNED.replace(b"{", b"x{"), b"U" + OK), [401], 0),
+        ((b"H", b"C" + SIGNED, b"t-", b"S", b"S", b"U" + OK), [200], 2),
         ((b"C" + GET.replace(b"Host", b"Host "),), [400], 0),
         ((b"C" + GET, b"E"), [502], 1),
         ((b"C" + GET, b"R"), [502], 1),
@@ -86,6 +90,21 @@ def test_lane_target_fails_when_bytes_are_changed(monkeypatch, end, change, faul
     monkeypatch.setattr(Wire, "write", tamper)
     with pytest.raises(AssertionError, match=fault):
         check_lane(TWO)
+
+
+@pytest.mark.parametrize("name", [b"Subject", b"Region", b"Scope"])
+def test_lane_target_fails_when_an_identity_is_changed(monkeypatch, name):
+    """What a verified token says reaches the upstream as it is, and once."""
+    check_lane(STEP.join((b"C" + SIGNED, b"U" + OK)))
+    write = Wire.write
+
+    def tamper(wire, data):
+        line = b"X-Fastgate-" + name + b": x\r\nHost"
+        write(wire, bytes(data).replace(b"Host", line, 1))
+
+    monkeypatch.setattr(Wire, "write", tamper)
+    with pytest.raises(AssertionError, match=r"came through|two fields|twice"):
+        check_lane(STEP.join((b"C" + SIGNED, b"U" + OK)))
 
 
 def test_lane_target_fails_when_a_left_over_is_kept(monkeypatch):

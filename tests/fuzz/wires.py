@@ -74,7 +74,7 @@ class Loop(asyncio.AbstractEventLoop):
 
     async def create_connection(self, factory, host, port, **_: Any):
         """Wait until the fuzzer answers the dial."""
-        wire = Wire(self, f"up{len(self.wires)}", host)
+        wire = Wire(self, f"up{len(self.wires)}", host, port)
         answered = self.create_future()
         self.dials.append((answered, wire))
         await answered
@@ -141,11 +141,12 @@ class Wire(asyncio.Transport):
 
     _order = 0
 
-    def __init__(self, loop: Loop, name: str, peer: str) -> None:
+    def __init__(self, loop: Loop, name: str, peer: str, port: int) -> None:
         super().__init__()
         self.loop = loop
         self.name = name
         self.peer = peer
+        self.port = port
         self.out = bytearray()
         self.came = bytearray()
         self.writes: list[tuple[int, int, int]] = []
@@ -202,7 +203,7 @@ class Wire(asyncio.Transport):
         return self._reading and not self.closing
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        known = {"peername": (self.peer, 4711), "socket": self.descriptor}
+        known = {"peername": (self.peer, self.port), "socket": self.descriptor}
         return known.get(name, default)
 
     def get_write_buffer_size(self) -> int:
