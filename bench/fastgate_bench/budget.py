@@ -12,6 +12,7 @@ Called by: suite, once before a bench (so that a typing error costs no run) and 
       seen:
         ratio:                   # or a list of such
         - {sha256: 1, plus: 1.2us}         # a sum of floors, and a constant
+        - {direct: 1, plus: 1ms, of: p99}  # of another statistic than the main one
 
 What a budget names but the run did not measure is not in budget: it fails closed.
 """
@@ -68,7 +69,8 @@ class _Quantity:
 class _Limit:
     """One line of a budget.
 
-    floors: Of a ratio: stage to factor; `fixed` is what may come on top.
+    floors: Of a ratio: stage to factor; `fixed` is what may come on top, `statistic`
+        what is compared, where that is not the main one.
     """
 
     statistic: str
@@ -149,35 +151,39 @@ def _ratio(
     stage: Stage, line: _Limit, floors: Mapping[str, float], measured: Measured
 ) -> Figure:
     """Return the figure of a stage against floors of the same run."""
+    of = line.statistic or stage.main
+    shown = f"{stage.name} {of}" if line.statistic else stage.name
     text = " + ".join(f"{factor:g} x {name}" for name, factor in floors.items())
     budget = 0.0
     for name, factor in floors.items():
         floor = measured.stage(name)
-        if floor is None or floor.missing:
+        why = floor.missing if floor else "not measured"
+        if floor is None or why or (line.statistic and of not in floor.values):
             return Figure(
-                f"{stage.name} against {text}",
+                f"{shown} against {text}",
                 None,
                 stage.unit,
                 ok=False,
-                why=f"{name}: {floor.missing if floor else 'not measured'}",
+                why=f"{name}: {why or f'has no {of}'}",
                 is_absent=floor is not None and floor.is_absent,
             )
-        amount = _Quantity(floor.values[floor.main], floor.unit)
+        amount = _Quantity(floor.values[line.statistic or floor.main], floor.unit)
         budget += factor * amount.into(stage.unit, f"{stage.name}: ratio: {name}")
-    value = stage.values[stage.main]
+    if of not in stage.values:
+        why = "this stage has no such statistic"
+        return Figure(shown, None, stage.unit, ok=False, why=why)
+    value = stage.values[of]
     if line.fixed is None and len(floors) == 1:
         ((name, factor),) = floors.items()
         ratio = value * factor / budget if budget else float("inf")
-        why = f"of {stage.main}"
+        why = f"of {of}"
         return Figure(
             f"{stage.name} / {name}", ratio, "x", factor, ratio <= factor, why=why
         )
     if line.fixed is not None:
         budget += line.fixed.into(stage.unit, f"{stage.name}: ratio: plus")
         text += f" + {line.fixed.number:g} {line.fixed.unit}"
-    return Figure(
-        f"{stage.name} against {text}", value, stage.unit, budget, value <= budget
-    )
+    return Figure(f"{shown} against {text}", value, stage.unit, budget, value <= budget)
 
 
 NO_BUDGETS: Final = Budgets({}, "")
@@ -235,7 +241,9 @@ def _lines(lines: Mapping[str, Any], where: str) -> Iterator[_Limit]:
 
 
 def _ratio_line(parts: dict[str, Any], where: str) -> _Limit:
-    plus = parts.pop("plus", None)
+    plus, of = parts.pop("plus", None), parts.pop("of", "")
+    if not isinstance(of, str):
+        raise ConfigError(f"{where}: of: write a statistic, e.g. p99")
     if not parts:
         raise ConfigError(f"{where}: names no floor")
     floors = {name: _quantity(part, where) for name, part in parts.items()}
@@ -243,7 +251,7 @@ def _ratio_line(parts: dict[str, Any], where: str) -> _Limit:
         raise ConfigError(f"{where}: a factor has no unit")
     fixed = None if plus is None else _quantity(plus, where)
     factors = {name: part.number for name, part in floors.items()}
-    return _Limit("", fixed, floors=factors)
+    return _Limit(of, fixed, floors=factors)
 
 
 def _quantity(value: Any, where: str) -> _Quantity:

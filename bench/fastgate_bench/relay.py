@@ -10,7 +10,6 @@ region, whose upstream is the same here: what is left is what routing away costs
 
 import dataclasses
 import pathlib
-import socket
 import tempfile
 from dataclasses import dataclass, field
 from typing import Final
@@ -21,9 +20,11 @@ from fastgate_bench.charts import Bars, Lines
 from fastgate_bench.figures import Measured, Stage, refused
 from fastgate_bench.gateways import FASTGATE, Place, running
 from fastgate_bench.generator import generate
-from fastgate_bench.machine import Pins, choose_pins, memory_bytes
+from fastgate_bench.holding import hold
+from fastgate_bench.machine import Pins, choose_pins
 from fastgate_bench.options import Options, Tell
 from fastgate_bench.plan import Plan
+from fastgate_bench.revoked import write_ids
 from fastgate_bench.runs import Rounds, find_maximum, in_turn, rate_stage
 from fastgate_bench.stand_ins import TAG, Upstream, free_ports, upstream
 from fastgate_bench.tokens import Issuer
@@ -37,7 +38,7 @@ _QUICK_SWEEP: Final = (0.25, 1.0)
 # Reason: what one core of load can hold with bodies of that size.
 _RATE_4K: Final = 500.0
 _RATE_1M: Final = 20.0
-_IDLE: Final = (1_000, 100)  # connections: full, quick
+_REVOKED: Final = (100_000, 1_000)  # token ids in the index: full, quick
 
 
 @dataclass(slots=True)
@@ -155,13 +156,19 @@ async def _own(
     bench: _Bench, folder: pathlib.Path, issuer: Issuer, api: Upstream
 ) -> None:
     port, admin, status = free_ports(3)
+    revoked = _REVOKED[1] if bench.options.quick else _REVOKED[0]
+    bench.measured.conditions["revocations"] = revoked
     place = Place(
         *(folder / "fastgate", port, api.port, admin, status, issuer),
-        revoked=folder / "revoked",
+        revoked=write_ids(folder / "revoked", revoked),
         access_log=bench.options.access_log,
     )
     tokens = issuer.tokens(_SEEN_TOKENS, folder / "seen")
     measured = bench.measured
+    await hold(
+        *(bench.options, bench.tell, bench.pins, measured, folder, api, place),
+        bench.plan(port, tokens),
+    )
     async with running(FASTGATE, place, bench.pins) as gateway:
         through = bench.plan(port, tokens)
         away = dataclasses.replace(
@@ -169,8 +176,6 @@ async def _own(
         )
         for plan in (through, away):  # every token seen, every connection pooled
             await generate(dataclasses.replace(plan, rate=200.0, seconds=1.0))
-        # Before any heavy load, whose freed memory would hide what connections take.
-        await _memory(bench, gateway.pid, through)
         bench.tell("maximum", 0.1)
         most = await bench.maximum("maximum", through)
         rate = bench.options.rate or max(1.0, most / 2)
@@ -217,27 +222,6 @@ def _added(measured: Measured, name: str, floor: str) -> Stage:
     return Stage(
         "added", "us", values, note="seen less direct, percentile by percentile"
     )
-
-
-async def _memory(bench: _Bench, pid: int, plan: Plan) -> None:
-    """Note what an idle connection holds: the growth of all processes."""
-    full, quick = _IDLE
-    count = quick if bench.options.quick else full
-    before = memory_bytes(pid)
-    streams: list[socket.socket] = []
-    try:
-        for _ in range(count):
-            streams.append(socket.create_connection((plan.host, plan.port), 5.0))
-            streams[-1].sendall(b"GET /public/1 HTTP/1.1\r\nHost: gateway.test\r\n\r\n")
-            streams[-1].recv(4096)
-        grown = memory_bytes(pid) - before
-    finally:
-        for stream in streams:
-            stream.close()
-    value = grown / count
-    note = f"{count} connections, each after one request"
-    stage = Stage("idle-connection", "B", {"memory": value}, "memory", note=note)
-    bench.measured.stages.append(stage)
 
 
 def _plots(measured: Measured, found: dict[str, Rounds]) -> None:

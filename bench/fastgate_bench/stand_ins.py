@@ -25,7 +25,12 @@ __all__ = ["SIZES", "TAG", "Upstream", "ask", "free_ports", "until_answers", "up
 
 TAG: Final = "X-Bench-Tag"
 # Target to octets of the body that the upstream answers with.
-SIZES: Final = {"/orders/1": 2, "/orders/4k": 4096, "/orders/1m": 1 << 20}
+SIZES: Final = {
+    "/orders/1": 2,
+    "/orders/4k": 4096,
+    "/orders/1m": 1 << 20,
+    "/orders/16m": 1 << 24,
+}
 _READY_S: Final = 30.0
 _LOOK_S: Final = 0.02
 _ASK_S: Final = 2.0

@@ -20,7 +20,7 @@ async def bench(*arguments, stdin=None):
         stderr=subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(100):
             out, err = await process.communicate()
     finally:
         if process.returncode is None:
@@ -151,10 +151,18 @@ async def test_bench_names_what_it_needs_where_the_extra_is_absent(tmp_path):
 
 
 @pytest.mark.system
+@pytest.mark.timeout(120)  # a dozen processes, which share the cores with other tests
 @pytest.mark.parametrize(
     ("name", "stages"),
     [
-        ("relay", {"maximum", "direct", "seen", "away", "gateway", "idle-connection"}),
+        (
+            "relay",
+            {
+                *("maximum", "direct", "seen", "away", "gateway", "idle-connection"),
+                *("busy-download", "busy-upload", "calm", "idle-crowd", "slow-crowd"),
+                *("idle-crowd-refused", "slow-crowd-refused"),
+            },
+        ),
         ("revocation", {"lookup-1k", "apply", "revoke-refused", "revoke-answered"}),
     ],
 )

@@ -11,6 +11,7 @@ from fastgate_bench.suite import SUPPLIED
 STAGES = [
     Stage("seen", "us", {"p50": 2.0, "p99": 9.0}, spread=(1.9, 2.2), note="warm"),
     Stage("sha256", "us", {"p50": 1.0}),
+    Stage("slow", "us", {"p50": 5.0, "p99": 6.0}),
     Stage("maximum", "/s", {"rate": 8000.0}, "rate"),
     Stage("memory", "B", {"memory": 20_000.0}, "memory"),
     absent("haproxy-plain", "us", "haproxy is absent: apt-get install haproxy"),
@@ -57,6 +58,14 @@ def judged(tmp_path, text):
             "relay: {seen: {ratio: {sha256: 1, seen: 0.1}}}",
             *("seen against 1 x sha256 + 0.1 x seen", 2.0, 1.2, False),
         ),
+        (
+            "relay: {seen: {ratio: {slow: 2, plus: 1us, of: p99}}}",
+            *("seen p99 against 2 x slow + 1 us", 9.0, 13.0, True),
+        ),
+        (
+            "relay: {seen: {ratio: {slow: 1.2, of: p99}}}",
+            *("seen / slow", 1.5, 1.2, False),
+        ),
     ],
 )
 def test_judge_holds_each_form_of_limit_against_its_stage(
@@ -86,6 +95,14 @@ def test_judge_takes_a_list_of_ratios(tmp_path):
         ("relay: {nothing: {p50: 1us}}", "nothing", "no such stage", False),
         ("relay: {seen: {p75: 1us}}", "seen p75", "no such statistic", False),
         ("relay: {late: {p50: 1us}}", "late", "late itself", False),
+        (
+            "relay: {seen: {ratio: {sha256: 1, of: p99}}}",
+            *("seen p99 against 1 x sha256", "sha256: has no p99", False),
+        ),
+        (
+            "relay: {sha256: {ratio: {slow: 1, of: p99}}}",
+            *("sha256 p99", "no such statistic", False),
+        ),
         ("relay: {haproxy-plain: {cpu: 1us}}", "haproxy-plain", "apt-get", True),
         (
             "relay: {seen: {ratio: {haproxy-plain: 1.25}}}",
