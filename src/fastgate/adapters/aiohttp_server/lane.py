@@ -7,6 +7,7 @@ Source:    THREATS section 4 (cap on connections), F25 (drain).
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -25,6 +26,8 @@ __all__ = ["GeneralLane", "require_c_parser"]
 # Reason: idle connections are closed within a second (THREATS F25); busy clients send
 # their next request much sooner, and lose none.
 IDLE_GRACE_S = 0.5
+# Reason: THREATS section 4.
+TLS_HANDSHAKE_S = 5.0
 
 
 def require_c_parser() -> None:
@@ -85,14 +88,26 @@ class GeneralLane(web_server.Server):
         self.draining = False
         self.live: set[LaneFront] = set()
         self._acceptor = front(self.loop, self, cell)
-        self._listener: asyncio.Server | None = None
+        self._listeners: list[asyncio.Server] = []
         self._empty = asyncio.Event()
         self._empty.set()
 
-    async def start(self, sock: socket.socket) -> None:
-        """Accept on a bound socket, which stays the caller's to keep open elsewhere."""
-        self._listener = await self.loop.create_server(
-            self._acceptor, sock=sock, backlog=socket.SOMAXCONN
+    async def start(
+        self, sock: socket.socket, *, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Accept on a bound socket, which stays the caller's to keep open elsewhere.
+
+        tls: Of clients; None: they speak plain HTTP, behind whatever ends TLS.
+        """
+        handshake_s = TLS_HANDSHAKE_S if tls is not None else None
+        self._listeners.append(
+            await self.loop.create_server(
+                self._acceptor,
+                sock=sock,
+                backlog=socket.SOMAXCONN,
+                ssl=tls,
+                ssl_handshake_timeout=handshake_s,
+            )
         )
 
     async def drain(self, timeout_s: float) -> None:
@@ -102,8 +117,8 @@ class GeneralLane(web_server.Server):
         a request may be on its way on any of them, and its answer says it is the last.
         """
         self.draining = True
-        if self._listener is not None:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         grace_s = min(IDLE_GRACE_S, timeout_s)
         if await self._emptied(grace_s):
             return
