@@ -52,6 +52,18 @@ class FakeIndex:
         self.entries[key] = (max(before[0], cutoff), max(before[1], expiry))
         return 1 if known is None else 2
 
+    def settle(self, key: bytes, cutoff: int, expiry: int) -> bool:
+        if key not in self.entries:
+            return False
+        if expiry:
+            self.entries[key] = cutoff, expiry
+        else:
+            del self.entries[key]
+        return True
+
+    def recover(self, mixed: int, seed0: int, seed1: int) -> bytes | None:
+        return next((k for k in self.entries if _mix(k, seed0, seed1) == mixed), None)
+
     def set_evidence(self, origin: int, boot_ns: int) -> None:
         self.order.append("evidence")
         self.evidence[origin] = boot_ns
@@ -62,6 +74,12 @@ class FakeIndex:
 
     def stats(self) -> dict[str, int]:
         return {"entries": len(self.entries)}
+
+
+def _mix(key: bytes, seed0: int, seed1: int) -> int:
+    low, high = (int.from_bytes(key[i : i + 8], "little") for i in (0, 8))
+    product = (low ^ seed0) * (high ^ seed1)
+    return (product ^ product >> 64) & (2**64 - 1)
 
 
 @dataclass

@@ -98,6 +98,10 @@ class FakeAgent:
         self._act("enter", dict(request) | {"wait": wait})
         return self.receipt
 
+    async def lift(self, id_: str, *, wait: str, reason: str) -> Receipt | None:
+        self._act("lift", {"id": id_, "wait": wait, "reason": reason})
+        return self.receipt if id_ == RECEIPT.id else None
+
     async def revocation(self, id_: str) -> Receipt | None:
         return self.receipt if id_ == self.receipt.id else None
 

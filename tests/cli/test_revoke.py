@@ -148,3 +148,46 @@ def test_revoke_that_could_not_be_stored_exits_69(there):
     """A dependency is away; trying again helps."""
     there.fault = ControlError("journal")
     assert run("revoke", "--sid", "s-1", "--issuer", "login").exit_code == 69
+
+
+def test_lift_names_what_it_undoes(there):
+    """The id that the revocation was answered with; nothing else is asked for."""
+    done = run("revoke", "--lift", RECEIPT.id, "--wait", "--reason", "mistake")
+    assert done.exit_code == 0
+    assert f"lift of {RECEIPT.id}" in done.stdout
+    assert "everywhere after" in done.stdout
+    given = next(what for name, what in there.calls if name == "lift")
+    assert given == {"id": RECEIPT.id, "wait": "regions", "reason": "mistake"}
+
+
+def test_lift_tells_where_the_event_stays_in_force(there):
+    """Of an unknown home: every region lifts its own."""
+    there.receipt = replace(RECEIPT, elsewhere=("ap", "us"))
+    done = run("revoke", "--lift", RECEIPT.id)
+    assert done.stdout.strip().endswith("still in force in ap, us")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--sid", "s-1"], ["--issuer", "login"], ["--urgent"], ["--home", "us"]],
+    ids=["sid", "issuer", "urgent", "home"],
+)
+def test_lift_takes_no_option_of_a_revocation(there, arguments):
+    """What is lifted is named by its id alone."""
+    done = run("revoke", "--lift", RECEIPT.id, *arguments)
+    assert done.exit_code == 2
+    assert "--lift takes" in done.stderr
+    assert there.calls == []
+
+
+def test_lift_of_no_id_is_refused_before_anything_is_asked(there):
+    """It becomes a part of a path, so it must be a name."""
+    assert run("revoke", "--lift", "../status").exit_code == 2
+    assert there.calls == []
+
+
+def test_revocation_without_an_issuer_is_refused(there):
+    """Identifiers are an issuer's."""
+    done = run("revoke", "--sid", "s-1")
+    assert done.exit_code == 2
+    assert "--issuer is missing" in done.stderr

@@ -12,7 +12,6 @@ from tests.feed_fakes import FakeBroker, FakeBus, FakeJournal, until
 from fastgate.adapters.local_bus import LocalBus
 from fastgate.adapters.local_journal import LocalJournal
 from fastgate.domain.event import Batch, Event, decode_batch, encode_batch, key_id
-from fastgate.domain.frame import open_frame
 from fastgate.domain.revocation import Kind
 from fastgate.domain.stream import Stored
 from fastgate.errors import ControlError
@@ -81,7 +80,7 @@ class Rig:
         ]
 
     def ids(self, stored: Stored) -> list[str]:
-        batch = decode_batch(open_frame(stored.payload)[1], {KEY})
+        batch = decode_batch(stored.payload, {KEY})
         assert stored.publisher == batch.publisher == self.journal.publisher
         return [event.id for event in batch.events]
 

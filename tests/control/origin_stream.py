@@ -2,7 +2,7 @@
 
 from fastgate.control.origin import OriginTracker, Plan
 from fastgate.domain.digest import PublisherState
-from fastgate.domain.event import Batch, Event, encode_batch, key_id
+from fastgate.domain.event import Batch, Event, EventFrame, encode_batch, key_id
 from fastgate.domain.freshness import NonceLog
 from fastgate.domain.marker import Mark, Marker, encode_marker
 from fastgate.domain.revocation import Kind
@@ -60,9 +60,9 @@ class Origin:
         if ready:
             self.catch_up()
 
-    def _apply(self, batch: Batch, position: int) -> bool:
+    def _apply(self, frame: EventFrame, position: int) -> bool:
         assert position
-        self.applied += [(batch.publisher, one.id) for one in batch.events]
+        self.applied += [(frame.publisher, id_) for id_ in frame.ids()]
         return len(self.applied) <= self.room
 
     def write(self, payload: bytes, publisher: str = ONE) -> Stored:

@@ -9,8 +9,14 @@ from tests.fakes import FakeClock
 from tests.feed_fakes import FakeBroker, FakeBus, FakeJournal, until
 
 from fastgate.control.journal import Publisher, Waiting
-from fastgate.domain.event import Batch, Event, decode_batch, key_id
-from fastgate.domain.frame import open_frame
+from fastgate.domain.event import (
+    Batch,
+    Event,
+    EventFrame,
+    decode_batch,
+    encode_batch,
+    key_id,
+)
 from fastgate.domain.revocation import Kind
 from fastgate.errors import ControlError
 
@@ -76,11 +82,11 @@ class Rig:
 
     def stream(self) -> list[list[tuple[int, str]]]:
         messages = self.broker.stream("eu").messages.values()
-        batches = [decode_batch(open_frame(m.payload)[1], {KEY}) for m in messages]
+        batches = [decode_batch(m.payload, {KEY}) for m in messages]
         return [[(one.seq, one.id) for one in batch.events] for batch in batches]
 
-    def batch(self, *events: Event) -> Batch:
-        return Batch("eu", self.publisher.name, events)
+    def batch(self, *events: Event) -> EventFrame:
+        return EventFrame(encode_batch(Batch("eu", self.publisher.name, events)))
 
 
 @pytest.fixture

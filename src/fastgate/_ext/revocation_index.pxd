@@ -17,9 +17,10 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 from fastgate._ext.revocation_arena cimport (
-    FG_ALWAYS, FG_MAGIC, LAYOUT, A_GENERATION, MIN_BUCKETS, PUT_FULL, SLOT_WORDS, Arena, bind,
-    bitmap_word, bury, fg_fence_acquire, fg_fence_full, fg_load, fg_load_relaxed, fg_prefetch,
-    fg_store, fg_store_relaxed, form, lookup, over, put, spread,
+    FG_ALWAYS, FG_MAGIC, LAYOUT, A_GENERATION, MIN_BUCKETS, PROBE_LIMIT, PUT_FULL, SLOT_WORDS,
+    Arena, bind, bitmap_word, bury, fg_fence_acquire, fg_fence_full, fg_fold, fg_load,
+    fg_load_relaxed, fg_prefetch, fg_scale, fg_store, fg_store_relaxed, form, locate, lookup, over,
+    put, spread,
 )
 
 cdef enum:                           # answers of a check; 0 is none
@@ -254,6 +255,61 @@ cdef inline bint retract(Index* index, uint64_t lo, uint64_t hi) noexcept nogil:
         bury(&index.arenas[1 - index.using], lo, hi, index.now_s)
     tell(index, 1)
     return True
+
+
+cdef inline bint restate(Index* index, uint64_t lo, uint64_t hi, uint64_t meta) noexcept nogil:
+    # Lowers an entry to `meta`, in one store: no reader finds less than that in between.
+    cdef Arena* arena = &index.arenas[index.using]
+    cdef uint64_t* slot = locate(arena, spread(arena, lo, hi), lo, hi)
+    if over(meta, index.now_s):
+        return retract(index, lo, hi)
+    if slot == NULL or over(fg_load_relaxed(slot + 2), index.now_s):
+        return False
+    fg_store(slot + 2, meta)
+    if index.idle == IDLE_COPYING:   # what is not copied yet will be, as it is now
+        arena = &index.arenas[1 - index.using]
+        slot = locate(arena, spread(arena, lo, hi), lo, hi)
+        if slot != NULL and fg_load_relaxed(slot + 2) != 0:
+            fg_store(slot + 2, meta)
+    tell(index, 1)
+    return True
+
+
+cdef inline bint recovered(const Arena* arena, uint64_t mixed, uint64_t seed0, uint64_t seed1,
+                           uint64_t* key) noexcept nogil:
+    # Finds the key that these seeds spread to `mixed`: in its run where they are the arena's.
+    cdef uint64_t at = 0
+    cdef uint64_t end = arena.slots
+    cdef uint64_t* slot
+    if seed0 == arena.seed0 and seed1 == arena.seed1:
+        at = fg_scale(mixed, arena.buckets)
+        end = min(end, at + PROBE_LIMIT)
+    while at < end:
+        slot = arena.table + at * SLOT_WORDS
+        if fg_load_relaxed(slot + 2) and fg_fold(slot[0] ^ seed0, slot[1] ^ seed1) == mixed:
+            key[0], key[1] = slot[0], slot[1]
+            return True
+        at += 1
+    return False
+
+
+cdef inline uint64_t copy_out(const Arena* arena, uint64_t at, uint64_t end, int64_t now_s,
+                              unsigned char* packed) noexcept nogil:
+    # Packs what is live in [at, end) as records of key, cutoff and expiry; returns how many.
+    cdef uint64_t count = 0
+    cdef uint64_t* slot
+    cdef uint64_t meta
+    while at < end:
+        slot = arena.table + at * SLOT_WORDS
+        meta = fg_load_relaxed(slot + 2)
+        if not over(meta, now_s):
+            memcpy(packed, slot, 16)
+            meta = meta >> 32 | meta << 32
+            memcpy(packed + 16, &meta, 8)
+            packed += 24
+            count += 1
+        at += 1
+    return count
 
 
 cdef inline bint adopt(Index* index) noexcept nogil:

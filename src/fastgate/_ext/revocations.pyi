@@ -156,6 +156,30 @@ class RevocationWriter:
     def remove(self, key: bytes) -> bool:
         """Take an entry out (a lift); False where there is none, or it is over."""
 
+    def settle(self, key: bytes, cutoff: int, expiry: int) -> bool:
+        """Set an entry to what is left of it after a lift, in one step for readers.
+
+        cutoff, expiry: Of the events that remain; expiry 0 takes the entry out.
+        Returns False where there is no live entry. Raises ValueError, OverflowError.
+        """
+
+    def seeds(self) -> tuple[int, int]:
+        """Return the two numbers that the arena in use spreads keys by."""
+
+    def recover(self, mixed: int, seed0: int, seed1: int) -> bytes | None:
+        """Return the key that these seeds spread to `mixed`; None where it is not here.
+
+        Looks at one run where the seeds are the arena's, else at every slot.
+        """
+
+    def records(self, cursor: int, slots: int) -> tuple[bytes, int]:
+        """Return the live entries of the next slots, as `insert_many` takes them.
+
+        cursor: 0, then what the call before returned, for as long as the generation
+            (`stats`) stays the same; slots: How many to look at.
+        Returns them and the next cursor, 0 behind the last slot.
+        """
+
     def set_origins(self, count: int) -> None:
         """Say how many rows are origins, 1 to `MAX_ORIGINS`; new rows hold no evidence.
 

@@ -14,7 +14,7 @@ cimport cython
 from cpython.buffer cimport (
     PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -25,8 +25,9 @@ from fastgate._ext.revocation_arena cimport (
 from fastgate._ext.revocation_index cimport (
     C_APPLIED, C_BOARD, C_ENTRIES, C_GENERATION, C_MAGIC, C_ORIGINS, C_URGENT, CONTROL_SIZE,
     IDLE_CLEAN, IDLE_COPYING, IDLE_DIRTY, INSERT_STEP, KEYS, ORIGINS, SAYS_CLEAR,
-    SAYS_STALE_GLOBAL, SAYS_STALE_HOME, SAYS_UNSTABLE, WORKERS, Index, adopt, apply, begin,
-    count_expired, enter, found, fresh, live, pressed, relievable, retract, search, step, unmoved,
+    SAYS_STALE_GLOBAL, SAYS_STALE_HOME, SAYS_UNSTABLE, WORKERS, adopt, apply, begin, copy_out,
+    count_expired, enter, found, fresh, live, pressed, recovered, relievable, restate, retract,
+    search, step, unmoved,
 )
 
 import os
@@ -189,15 +190,6 @@ cdef class RevocationReader:
 cdef class RevocationWriter:
     """Keep the index: the one writer of these buffers."""
 
-    cdef tuple pins
-    cdef object free
-    cdef const uint64_t* workers
-    cdef Index index
-    cdef uint64_t cleared            # bytes of the idle arena that were freed, from its end
-    cdef int waited                  # calls of `maintain` since workers were asked to move on
-    cdef int64_t census_s            # when the next count of the expired begins
-    cdef uint64_t refused
-
     def __cinit__(self, control, arena0, arena1, slots, *, origins, int64_t now_s,
                   free=None):
         cdef Pinned memory = Pinned(control, True, CONTROL_SIZE, "control")
@@ -329,6 +321,34 @@ cdef class RevocationWriter:
         cdef uint64_t lo = 0, hi = 0
         halves(key, &lo, &hi)
         return retract(&self.index, lo, hi)
+
+    def settle(self, bytes key not None, uint32_t cutoff, uint32_t expiry) -> bool:
+        """Set an entry to what is left of it after a lift; False where there is none."""
+        cdef uint64_t lo = 0, hi = 0
+        halves(key, &lo, &hi)
+        return restate(&self.index, lo, hi, <uint64_t> cutoff << 32 | expiry)
+
+    def seeds(self) -> tuple[int, int]:
+        """Return what the arena in use spreads keys by."""
+        cdef Arena* arena = &self.index.arenas[self.index.using]
+        return arena.seed0, arena.seed1
+
+    def recover(self, uint64_t mixed, uint64_t seed0, uint64_t seed1) -> bytes | None:
+        """Return the key that these seeds spread to `mixed`, where the index has it."""
+        cdef uint64_t key[2]
+        if not recovered(&self.index.arenas[self.index.using], mixed, seed0, seed1, key):
+            return None
+        return (<const char*> key)[:16]
+
+    def records(self, uint64_t cursor, uint64_t slots) -> tuple[bytes, int]:
+        """Return the live entries of a stretch as insert_many takes them, and where it ends."""
+        cdef Arena* arena = &self.index.arenas[self.index.using]
+        cdef uint64_t end = min(arena.slots, cursor + slots)
+        cdef uint64_t room = end - min(cursor, end)
+        cdef bytes packed = PyBytes_FromStringAndSize(NULL, <Py_ssize_t> room * RECORD)
+        cdef uint64_t size = copy_out(
+            arena, cursor, end, self.index.now_s, <unsigned char*> PyBytes_AS_STRING(packed))
+        return packed[:size * RECORD], (0 if end == arena.slots else end)
 
     def set_origins(self, Py_ssize_t count) -> None:
         """Say how many rows of the board are origins; rows behind them hold no evidence."""

@@ -36,7 +36,7 @@ _REFRESH_WAITS = ("local", "none")
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """One row: the last part of a path is a name where it is `*`."""
+    """One row: a part of the path is a name where it is `*`."""
 
     method: str
     path: str
@@ -62,6 +62,7 @@ class AdminListener:
         self._routes = (
             _Route("POST", "/v1/revocations", revocations.enter),
             _Route("GET", "/v1/revocations/*", revocations.show),
+            _Route("POST", "/v1/revocations/*/lift", revocations.lift),
             _Route("GET", "/v1/status", _status),
             _Route("GET", "/v1/events", self._follow),
             _Route("POST", "/v1/explain", explain.answer),
@@ -100,15 +101,20 @@ class AdminListener:
         # decoded or folded, so no second spelling can pass a filter in front.
         path = request.raw_path.partition("?")[0]
         head, _, name = path.rpartition("/")
+        called = ""
         found = [r for r in self._routes if r.path == path]
-        if not found and _NAME.fullmatch(name):
-            found = [r for r in self._routes if r.path == f"{head}/*"]
+        if not found:
+            above, _, middle = head.rpartition("/")
+            for pattern, part in (f"{head}/*", name), (f"{above}/*/{name}", middle):
+                if not found and _NAME.fullmatch(part):
+                    found = [r for r in self._routes if r.path == pattern]
+                    called = part
         if not found:
             raise RefusedError("not_found")
         method = "GET" if request.method == "HEAD" else request.method
         for route in found:
             if route.method == method:
-                return route, name if route.path.endswith("*") else ""
+                return route, called
         allowed = {r.method for r in found} | {
             "HEAD" for r in found if r.method == "GET"
         }

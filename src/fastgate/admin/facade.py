@@ -40,6 +40,13 @@ class AgentFacade(Protocol):
         """Return the receipt of an event so far, None where it is not known here."""
         ...
 
+    async def lift(self, id_: str, *, wait: str, reason: str) -> Receipt | None:
+        """Undo an event of this region's; None where no live one of that id is known.
+
+        wait, and what it raises: as for `enter`.
+        """
+        ...
+
     def status(self) -> dict[str, Any]:
         """Return everything that `fastgate status` shows, as JSON values."""
         ...

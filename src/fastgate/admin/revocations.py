@@ -1,4 +1,4 @@
-"""Revocations: `POST /v1/revocations` and `GET /v1/revocations/{id}`.
+"""Revocations: to enter one, to look at its receipt, and to lift it.
 
 Owns:      the members of a request to revoke, and the shape of a receipt.
 Called by: admin.api.
@@ -14,17 +14,18 @@ from fastgate.admin.call import Call
 from fastgate.admin.members import Members, read_members, required
 from fastgate.admin.problems import RefusedError, json_response
 from fastgate.control.entries import Receipt
-from fastgate.domain.entry import EntryError
+from fastgate.domain.entry import MAX_REASON_CHARS, EntryError
 from fastgate.domain.revocation import Kind
 from fastgate.domain.snapshot import Snapshot
 from fastgate.errors import ControlError
 
-__all__ = ["MEMBERS", "enter", "show"]
+__all__ = ["MEMBERS", "enter", "lift", "show"]
 
 MEMBERS = (
     *("kind", "issuer", "value", "home", "issued_before", "expires_in", "urgent"),
     *("reason", "wait"),
 )
+_LIFT_MEMBERS = ("reason", "wait")
 _WAITS = ("local", "regions")
 _ACTION = "revoke"
 
@@ -66,6 +67,36 @@ async def show(call: Call) -> web.StreamResponse:
     if receipt is None:
         raise RefusedError("not_found", "this node knows no event of that id")
     return json_response(receipt_document(receipt))
+
+
+async def lift(call: Call) -> web.StreamResponse:
+    """Undo an event of this region's: 201 once its stream has the lift, else 202.
+
+    Raises RefusedError; then nothing was undone. Unlike a revocation it is not done
+    where the audit log cannot be written before.
+    """
+    members = await read_members(call.request, _LIFT_MEMBERS)
+    wait = members.choice("wait", _WAITS) or "local"
+    reason = members.text("reason") or ""
+    if len(reason) > MAX_REASON_CHARS or not reason.isprintable():
+        detail = f"at most {MAX_REASON_CHARS} visible characters"
+        raise RefusedError("invalid_request", detail, field="reason")
+
+    async def act() -> Receipt:
+        try:
+            receipt = await call.agent.lift(call.name, wait=wait, reason=reason)
+        except EntryError as error:
+            detail = str(error).removeprefix(f"{error.field}: ")
+            raise RefusedError("invalid_request", detail, field=error.field) from None
+        if receipt is None:
+            raise RefusedError("not_found", "no live event of that id is known here")
+        return receipt
+
+    receipt = await call.audited("lift", {"lifts": call.name, "reason": reason}, act)
+    document = receipt_document(receipt) | {"lifts": call.name}
+    if receipt.elsewhere:
+        document["elsewhere"] = list(receipt.elsewhere)
+    return json_response(document, status=201 if receipt.published else 202)
 
 
 def receipt_document(receipt: Receipt) -> dict[str, Any]:

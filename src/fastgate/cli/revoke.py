@@ -1,4 +1,4 @@
-"""Revoke: `fastgate revoke` enters a revocation and prints its receipt.
+"""Revoke: `fastgate revoke` enters a revocation, or lifts one, and prints its receipt.
 
 Owns:      how a revocation is spelled on a command line, and its one line of outcome.
 Called by: cli.main.
@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from fastgate.cli.admin_client import (
+    AdminClient,
     AdminOption,
     ConfigOption,
     JsonOption,
@@ -29,6 +30,7 @@ from fastgate.cli.output import (
     working,
 )
 from fastgate.config.values import parse_duration
+from fastgate.domain.frame import NAME
 from fastgate.domain.revocation import Kind
 
 __all__ = ["command"]
@@ -52,7 +54,13 @@ def command(
     grant: Annotated[str | None, _value_option(Kind.GRANT, "a grant")] = None,
     kid: Annotated[str | None, _value_option(Kind.KID, "a signing key")] = None,
     *,
-    issuer: Annotated[str, typer.Option(help="Alias in the configuration.")],
+    issuer: Annotated[
+        str | None, typer.Option(help="Alias in the configuration.")
+    ] = None,
+    lift: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Undo the revocation of that id instead."),
+    ] = None,
     home: Annotated[
         str | None, typer.Option(help="Home region of the user, where it is known.")
     ] = None,
@@ -84,6 +92,15 @@ def command(
 
     Example: fastgate revoke --sub bob --issuer login --home us --wait
     """
+    again = {"reason": reason, "wait": "regions" if wait else "local"}
+    if lift is not None:
+        asked = (value, kind, sid, sub, jti, client_id, grant, kid, issuer, home)
+        if urgent or any(given is not None for given in (*asked, issued_before)):
+            fail("--lift takes an ID, --reason and --wait only", EXIT_USAGE)
+        _lift(client(admin, config), lift, again, as_json=as_json)
+        return
+    if issuer is None:
+        fail("--issuer is missing: an alias in the configuration", EXIT_USAGE)
     named = {
         Kind.SID: sid,
         Kind.SUB: sub,
@@ -101,17 +118,36 @@ def command(
         "issued_before": None if issued_before is None else _seconds(issued_before),
         "expires_in": None if expires_in is None else _whole_seconds(expires_in),
         "urgent": urgent,
-        "reason": reason,
-        "wait": "regions" if wait else "local",
-    }
+    } | again
     gateway = client(admin, config)
     with working("Waiting for the regions" if wait else "Revoking"):
         answer = ask(gateway, "POST", "/v1/revocations", body)
     if as_json:
         print_json(answer.document)
     else:
-        print_line((_line(what, answer.document, waited=wait), ""))
-    if wait and not answer.document.get("complete"):
+        print_line((_line(what.value, answer.document, waited=wait), ""))
+    _judge(answer.document, waited=wait)
+
+
+def _lift(
+    gateway: AdminClient, id_: str, body: dict[str, Any], *, as_json: bool
+) -> None:
+    if not NAME.fullmatch(id_):
+        fail(f"--lift {plain(id_)}: not the id of a revocation", EXIT_USAGE)
+    waited = body["wait"] == "regions"
+    with working("Lifting"):
+        answer = ask(gateway, "POST", f"/v1/revocations/{id_}/lift", body)
+    if as_json:
+        print_json(answer.document)
+    else:
+        line = _line(f"lift of {id_}", answer.document, waited=waited)
+        others = ", ".join(map(plain, answer.document.get("elsewhere") or ()))
+        print_line((line + (f" · still in force in {others}" if others else ""), ""))
+    _judge(answer.document, waited=waited)
+
+
+def _judge(document: dict[str, Any], *, waited: bool) -> None:
+    if waited and not document.get("complete"):
         message = "not every region has confirmed; see `fastgate status`"
         print(f"fastgate: {message}", file=sys.stderr)
         raise typer.Exit(EXIT_FAILURE)
@@ -153,10 +189,10 @@ def _whole_seconds(text: str) -> int:
         fail(f"--expires-in {error}", EXIT_USAGE)
 
 
-def _line(kind: Kind, document: dict[str, Any], *, waited: bool) -> str:
+def _line(what: str, document: dict[str, Any], *, waited: bool) -> str:
     seq = document.get("seq")
     origin = plain(document.get("origin"))
-    parts = [f"{origin} seq {seq}" if seq is not None else f"{origin}", kind.value]
+    parts = [f"{origin} seq {seq}" if seq is not None else f"{origin}", what]
     receipt = document.get("receipt") or {}
     slowest_ms = 0.0
     for region, seen in sorted(receipt.items(), key=lambda item: item[1]["ms"]):

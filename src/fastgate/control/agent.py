@@ -203,7 +203,14 @@ class Agent:
 
     async def enter(self, request: Mapping[str, Any], *, wait: str) -> Receipt:
         """Revoke. Raises EntryError for what cannot be asked, ControlError else."""
-        receipt = await self._parts.feed.enter(self._entry(request), wait=wait)
+        return self._kept(await self._parts.feed.enter(self._entry(request), wait=wait))
+
+    async def lift(self, id_: str, *, wait: str, reason: str) -> Receipt | None:
+        """Undo an event of this region's. Raises as `enter` does."""
+        receipt = await self._parts.feed.lift(id_, wait=wait, reason=reason)
+        return receipt if receipt is None else self._kept(receipt)
+
+    def _kept(self, receipt: Receipt) -> Receipt:
         self._receipts[receipt.id] = receipt
         if len(self._receipts) > _MAX_RECEIPTS:
             self._receipts.popitem(last=False)

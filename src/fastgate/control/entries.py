@@ -12,12 +12,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from fastgate.control.enforcement import Enforcement
 from fastgate.control.feed_settings import FeedSettings
 from fastgate.control.handover import Handover
 from fastgate.control.journal import Publisher, Waiting
+from fastgate.control.lifts import plan_lift
 from fastgate.control.receipts import Receipts, RegionReceipt, Watch
 from fastgate.domain.entry import Entry, EntryError, make_event
-from fastgate.domain.event import key_id
+from fastgate.domain.event import Event, key_id
 from fastgate.domain.marker import Taken
 from fastgate.domain.revocation import KeyHasher
 from fastgate.errors import ControlError
@@ -43,6 +45,7 @@ class Receipt:
     published: The home's stream has it: 201; else 202.
     complete: Everything that was waited for has happened.
     regions: By region, how many nodes enforce it and after how many milliseconds.
+    elsewhere: Of a lift: regions that published the same event; it is in force there.
     """
 
     id: str
@@ -51,6 +54,7 @@ class Receipt:
     published: bool
     complete: bool
     regions: dict[str, RegionReceipt]
+    elsewhere: tuple[str, ...] = ()
 
 
 class Entries:
@@ -68,6 +72,7 @@ class Entries:
         standalone: bool,
         publisher: Publisher,
         handover: Handover,
+        enforcement: Enforcement,
         receipts: Receipts,
         clock: Clock,
         settings: FeedSettings,
@@ -79,6 +84,7 @@ class Entries:
         self._standalone = standalone
         self._publisher = publisher
         self._handover = handover
+        self._enforcement = enforcement
         self._receipts = receipts
         self._clock = clock
         self.settings = settings
@@ -94,7 +100,6 @@ class Entries:
         Raises EntryError for what cannot be asked, ControlError where the journal
         refused it; then nothing was revoked.
         """
-        began_ns = self._clock.boot_ns()
         origin, hand = self._home(entry)
         if hand and self._handover.full:
             raise ControlError("too many revocations wait for their home")
@@ -108,14 +113,54 @@ class Entries:
             now=self._clock.wall_s(),
             lifetimes=self.settings.lifetimes,
         )
+        return await self._publish(event, everywhere=everywhere)
+
+    async def lift(
+        self, id_: str, *, everywhere: bool, reason: str = ""
+    ) -> Receipt | None:
+        """Undo an event of this region's; None where no live one of that id is known.
+
+        Asked twice, it is one lift. Raises EntryError where it is another region's,
+        ControlError where the journal refused it.
+        """
+        speaks_for = self._origins if self._standalone else (self._region,)
+        plan = await plan_lift(
+            id_,
+            self._enforcement,
+            {self._region, *speaks_for},
+            now=self._clock.wall_s(),
+            reason=reason,
+        )
+        if plan is None:
+            return None
+        done = [await self._publish(e, everywhere=everywhere) for e in plan.events]
+        # Lifted before: by this node lately, else it was read from the stream.
+        known = Receipt(plan.id, plan.origin, None, True, True, {})
+        first = done[0] if done else self._again(known)
+        return replace(
+            first,
+            id=plan.id,
+            published=all(each.published for each in (first, *done)),
+            complete=all(each.complete for each in (first, *done)),
+            elsewhere=plan.elsewhere,
+        )
+
+    def _again(self, receipt: Receipt) -> Receipt:
+        if receipt.id not in self._recent:
+            return receipt
+        return self.so_far(replace(receipt, published=False, complete=False))
+
+    async def _publish(self, event: Event, *, everywhere: bool) -> Receipt:
+        began_ns = self._clock.boot_ns()
         regions = () if self._standalone else self._origins
         watch = self._receipts.watch({}, regions, began_ns)
         try:
             waiting = await self._publisher.enter(event, ack=everywhere)
             now_ns = self._clock.boot_ns()
             self._receipts.enforced(watch, self._region, self._node, now_ns)
-            homes = [self._handover.offer(waiting.kept.event, home) for home in hand]
-            self._recent[waiting.kept.event.id] = waiting, homes, everywhere
+            kept = waiting.kept.event
+            homes = [self._handover.offer(kept, home) for home in event.hand]
+            self._recent[kept.id] = waiting, homes, everywhere
             if len(self._recent) > _MAX_RECENT:
                 self._recent.popitem(last=False)
             return await self._answer(waiting, homes, watch, everywhere=everywhere)

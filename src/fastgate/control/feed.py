@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from fastgate.control import feed_status
+from fastgate.control.enforcement import Enforcement
 from fastgate.control.entries import Entries, Receipt
 from fastgate.control.feed_settings import FeedSettings
 from fastgate.control.handover import Handover
@@ -27,11 +28,10 @@ from fastgate.control.pause import pause
 from fastgate.control.receipts import Receipts
 from fastgate.control.steady import SteadyWall
 from fastgate.domain.entry import Entry
-from fastgate.domain.event import Batch, Event
+from fastgate.domain.event import Batch, EventFrame
 from fastgate.domain.frame import NAME, FrameError
 from fastgate.domain.freshness import NonceLog
 from fastgate.domain.marker import Report, decode_report, encode_report
-from fastgate.domain.revocation import Kind
 from fastgate.domain.stream import Stored
 from fastgate.errors import ConfigError, ControlError
 from fastgate.ports import Bus, Clock, Journal, RevocationWriter
@@ -40,7 +40,6 @@ __all__ = ["Feed", "Receipt"]
 
 _log = logging.getLogger(__name__)
 
-_INSERTED, _INDEX_FULL = 1, 3  # RevocationWriter.insert
 _RESTART_S = 1.0
 # Reason: an urgent burst must not become a burst of reports from every node.
 _REPORT_GAP_S = 0.02
@@ -88,18 +87,24 @@ class Feed:
         self.bus_up = False
         self.started_ns = clock.boot_ns()
         self.rejected = 0
-        # Something that this node entered is not in its index.
-        self.incomplete = False
         # With `local`: as of when everything is enforced.
         self.proven_ns = 0
         self.alarms_on: set[tuple[str, str]] = set()
         self._alarms = alarms
         self.steady = SteadyWall(clock)
         self._writer = writer
-        self._known_keys = settings.known_keys
         # Whose events this node publishes as their origin.
         self.speaks_for = {region, *(origins if standalone else ())}
         self.kids = KidRenewal(settings.hash_key, held_keys)
+        self.enforcement = Enforcement(
+            writer,
+            origins=origins,
+            speaks_for=self.speaks_for,
+            settings=settings,
+            kids=self.kids,
+            steady=self.steady,
+            alarm=self.alarm,
+        )
         self._nonces = NonceLog()
         self._nonce = secrets.token_hex(8)
         self._reported_ns = -(10**18)
@@ -111,7 +116,7 @@ class Feed:
             journal=journal,
             bus=bus,
             clock=clock,
-            insert=self.insert,
+            insert=self.enforcement.insert,
             acked=self._acked,
             alarm=self.alarm,
         )
@@ -123,6 +128,7 @@ class Feed:
             clock=clock,
             known_keys=settings.known_keys,
             nearly_full=self._nearly_full,
+            published=self.enforcement.store.published,
             alarm=self.alarm,
         )
         self.trackers: dict[str, OriginTracker] = {}
@@ -145,6 +151,7 @@ class Feed:
             standalone=standalone,
             publisher=self.publisher,
             handover=self.handover,
+            enforcement=self.enforcement,
             receipts=self.receipts,
             clock=clock,
             settings=settings,
@@ -159,7 +166,7 @@ class Feed:
             nonces=self._nonces,
             known_keys=self.settings.known_keys,
             apply=self._apply,
-            prove=lambda boot_ns: self._writer.set_evidence(index, boot_ns),
+            prove=lambda boot_ns: self._prove_origin(index, boot_ns),
         )
         self.readers[origin] = OriginReader(
             tracker,
@@ -183,6 +190,8 @@ class Feed:
         self._supervise("house", self._house.keep)
         self._supervise("lengthen", self._house.lengthen)
         if self.standalone:
+            # The journal is all there is.
+            self.enforcement.settle()
             self.publisher.verified()
         else:
             self._supervise("handover", self.handover.run)
@@ -279,39 +288,23 @@ class Feed:
 
     # The index.
 
-    def insert(self, event: Event) -> bool:
-        """Put an event into the own index; False where it cannot be enforced."""
-        if event.kind is None:
-            return True
-        if event.key_id not in self._known_keys:
-            # Made with a hash key that is gone: no token's hash is equal to it.
-            lost = event.expires > self.steady.wall_s()
-            self.incomplete = self.incomplete or lost
-            if lost:
-                self.alarm("hash_key", "journal", True)
-            return not lost
-        if event.kind is Kind.KID and event.origin in self.speaks_for:
-            self.kids.note(event)
-        done = self._writer.insert(event.key, event.cutoff, event.expires)
-        if done in {_INSERTED, _INDEX_FULL}:
-            self.alarm("index_full", "index", done == _INDEX_FULL)
-        self.incomplete = self.incomplete or done == _INDEX_FULL
-        if event.urgent:
-            self._writer.bump_urgent()
-        return done != _INDEX_FULL
-
     def _prove(self, boot_ns: int) -> None:
         self.proven_ns = boot_ns
         for index in range(len(self.origins)):
             self._writer.set_evidence(index, boot_ns)
 
-    def _apply(self, batch: Batch, position: int) -> bool:
+    def _prove_origin(self, index: int, boot_ns: int) -> None:
+        self._writer.set_evidence(index, boot_ns)
+        if all(tracker.evidence_ns for tracker in self.trackers.values()):
+            self.enforcement.settle()
+
+    def _apply(self, frame: EventFrame, position: int) -> bool:
         # A full index refuses some; the others go in all the same.
-        fits = sum(map(self.insert, batch.events)) == len(batch.events)
-        self.publisher.seen(batch, position)
-        # Whose stream it was read from is the batch's origin: the tracker checked that.
-        self.handover.seen(batch.origin, batch, position)
-        if batch.ack:
+        fits = self.enforcement.apply(frame, position)
+        self.publisher.seen(frame, position)
+        # Whose stream it was read from is the frame's origin: the tracker checked that.
+        self.handover.seen(frame, position)
+        if frame.ack:
             self._report_now.set()
         return fits
 
@@ -332,6 +325,19 @@ class Feed:
         if self._nearly_full() and not entry.urgent:
             raise ControlError("the stream is nearly full: only urgent events")
         return await self._entries.enter(entry, everywhere=wait == "regions")
+
+    async def lift(
+        self, id_: str, *, wait: str = "local", reason: str = ""
+    ) -> Receipt | None:
+        """Undo an event of this region's; None where no live one of that id is known.
+
+        Raises EntryError where it is another region's, ControlError where the journal
+        or a full stream refused it.
+        """
+        if self._nearly_full():
+            raise ControlError("the stream is nearly full: only urgent events")
+        everywhere = wait == "regions"
+        return await self._entries.lift(id_, everywhere=everywhere, reason=reason)
 
     def so_far(self, receipt: Receipt) -> Receipt:
         """Return a receipt of this run with what has become of its event since."""

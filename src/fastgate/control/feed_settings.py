@@ -22,6 +22,7 @@ class FeedSettings:
     default_origin: Home of an issuer that `issuer_homes` does not name.
     issuer_homes: Home origin by exact `iss`.
     max_staleness_s: Past it a view is called stale in status; alarms at half of it.
+    capacity: Live entries that the index is made for.
     publish_wait_s: How long an entry waits for the stream before it is pending.
     regions_wait_s: How long `wait: regions` waits for the other regions.
     tick_s: Interval of markers and reports; tests make it short.
@@ -33,6 +34,7 @@ class FeedSettings:
     old_hash_keys: tuple[bytes, ...] = field(default=(), repr=False)
     issuer_homes: Mapping[str, str] = field(default_factory=dict)
     max_staleness_s: float = 10.0
+    capacity: int = 16_000_000
     publish_wait_s: float = 2.0
     regions_wait_s: float = 10.0
     tick_s: float = 1.0

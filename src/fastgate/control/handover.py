@@ -16,7 +16,13 @@ from dataclasses import dataclass, replace
 from fastgate.control.journal import Publisher
 from fastgate.control.pause import pause
 from fastgate.control.steady import SteadyWall
-from fastgate.domain.event import Batch, Event, decode_event, encode_event
+from fastgate.domain.event import (
+    Event,
+    EventFrame,
+    decode_event,
+    encode_event,
+    event_of,
+)
 from fastgate.domain.marker import Taken, decode_taken, encode_taken
 from fastgate.errors import ControlError
 from fastgate.ports import Bus, Clock, Journal
@@ -34,7 +40,6 @@ _HOME_LAST_NS = 1_000_000_000
 # only where its stream stays silent about it.
 _TAKEN_NS = 30_000_000_000
 _MAX_WAITING = 100_000
-_MAX_SEEN = 32_768
 _MAX_AT_ONCE = 64
 # Reason: shorter than the sender's patience, so that it gets an answer.
 _HOME_WAIT_S = 1.0
@@ -57,6 +62,7 @@ class Handover:
 
     region: This node's region.
     nearly_full: True where its stream takes urgent events only.
+    published: Number and position at which an origin has said an id lately, or None.
     alarm: Called with name, dependency and whether it is on.
     """
 
@@ -70,6 +76,7 @@ class Handover:
         clock: Clock,
         known_keys: Collection[str],
         nearly_full: Callable[[], bool],
+        published: Callable[[str, str], tuple[int, int] | None],
         alarm: Callable[[str, str, bool], None],
     ) -> None:
         self._region = region
@@ -80,9 +87,9 @@ class Handover:
         self._steady = SteadyWall(clock)
         self._known_keys = known_keys
         self._nearly_full = nearly_full
+        self._published = published
         self._alarm = alarm
         self._waiting: OrderedDict[tuple[str, str], _Hand] = OrderedDict()
-        self._seen: OrderedDict[tuple[str, str], Taken] = OrderedDict()
         # Homes that could not be reached: when next, and how long after that.
         self._quiet_ns: dict[str, int] = {}
         self._wait_ns: dict[str, int] = {}
@@ -125,9 +132,9 @@ class Handover:
             done: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
             due_ns = now_ns if own else now_ns + _GRACE_NS
             hand = _Hand(event, home, done, due_ns, now_ns, own=own)
-            taken = self._seen.get((home, event.id))
-            if taken is not None:
-                done.set_result(taken)
+            found = self._published(event.id, home)
+            if found is not None:
+                done.set_result(Taken(event.id, home, *found))
                 return hand
             self._waiting[home, event.id] = hand
             if not own and len(self._waiting) > _MAX_WAITING:
@@ -138,20 +145,23 @@ class Handover:
             hand.due_ns = min(hand.due_ns, now_ns)
         return hand
 
-    def seen(self, origin: str, batch: Batch, position: int) -> None:
+    def seen(self, frame: EventFrame, position: int) -> None:
         """Learn from a stream what its origin has published."""
-        for event in batch.events:
-            if event.origin == origin:
-                self._note(Taken(event.id, origin, event.seq, position))
-            if origin == self._region and event.kind is not None:
-                for home in event.hand:
-                    self._add(event, home, own=False)
+        if self._waiting:
+            for index, id_ in enumerate(frame.ids()):
+                if (frame.origin, id_) in self._waiting:
+                    event = event_of(frame, index)
+                    if event.origin == frame.origin:
+                        self._note(Taken(id_, frame.origin, event.seq, position))
+        if frame.origin == self._region and frame.special:
+            for index in range(frame.count):
+                if frame.is_special(index):
+                    event = event_of(frame, index)
+                    for home in event.hand if event.kind is not None else ():
+                        self._add(event, home, own=False)
 
     def _note(self, taken: Taken) -> None:
         key = (taken.origin, taken.id)
-        self._seen[key] = taken
-        if len(self._seen) > _MAX_SEEN:
-            self._seen.popitem(last=False)
         hand = self._waiting.pop(key, None)
         if hand is None:
             return
@@ -256,11 +266,12 @@ class Handover:
         Raises ControlError where it was not taken.
         """
         event = decode_event(payload, self._known_keys)
-        if event.kind is None or event.hand:
+        if event.kind is None or event.hand or event.lifts:
+            # Only an origin itself lifts what is its own.
             raise ControlError("not an event that can be taken")
-        known = self._seen.get((self._region, event.id))
+        known = self._published(event.id, self._region)
         if known is not None:
-            return encode_taken(known)
+            return encode_taken(Taken(event.id, self._region, *known))
         if self._nearly_full() and not event.urgent:
             raise ControlError("the stream is nearly full: only urgent events")
         waiting = await self._publisher.enter(replace(event, origin=self._region))

@@ -61,10 +61,11 @@ class Housekeeping:
             try:
                 await journal_walk.lengthen(
                     self._journal,
-                    feed.insert,
+                    feed.enforcement.insert,
                     feed.publisher.enter,
                     feed.settings.lifetimes,
                     origins=feed.speaks_for,
+                    is_lifted=feed.enforcement.is_lifted,
                     wall_s=feed.steady.wall_s(),
                 )
             except ControlError as error:
@@ -86,6 +87,7 @@ class Housekeeping:
             for batch in own.take_lost() if own is not None else ():
                 feed.publisher.publish_again(list(batch.events))
             feed_status.raise_alarms(feed)
+            feed.enforcement.sweep()
             now_ns = feed.clock.boot_ns()
             for task, failed_ns in list(self._failed_ns.items()):
                 if now_ns - failed_ns > _WELL_NS:
@@ -107,7 +109,7 @@ class Housekeeping:
         feed = self._feed
         try:
             await feed.publisher.prune()
-            if feed.incomplete:
+            if feed.enforcement.incomplete:
                 await self._refill()
             wall_s, lives = feed.steady.wall_s(), feed.settings.lifetimes
             for event in feed.kids.due(wall_s, lives):
@@ -116,7 +118,7 @@ class Housekeeping:
             feed.alarm("journal", "journal", True)
             return
         feed.alarm("journal", "journal", False)
-        if feed.standalone and not feed.incomplete:
+        if feed.standalone and not feed.enforcement.incomplete:
             # The journal took a write: it is the stream, and this node wrote it all.
             self._prove(feed.publisher.pruned_ns)
         reader = feed.readers.get(feed.region)
@@ -132,12 +134,13 @@ class Housekeeping:
         if now_ns - self._filled_ns < _HOUSE_NS * feed.settings.tick_s:
             return
         self._filled_ns = now_ns
-        feed.incomplete = False
+        feed.enforcement.incomplete = False
         try:
-            await journal_walk.refill(self._journal, feed.insert)
+            await journal_walk.refill(self._journal, feed.enforcement.insert)
         except ControlError:
-            feed.incomplete = True
+            feed.enforcement.incomplete = True
             raise
-        if not feed.incomplete:
-            feed.alarm("index_full", "index", False)
+        if not feed.enforcement.incomplete:
+            full = any(tracker.full for tracker in feed.trackers.values())
+            feed.alarm("index_full", "index", full)
             feed.alarm("hash_key", "journal", False)

@@ -15,8 +15,16 @@ from dataclasses import dataclass
 
 from fastgate.control import journal_walk
 from fastgate.control.pause import pause
+from fastgate.control.sent_log import SentLog
 from fastgate.control.steady import SteadyWall
-from fastgate.domain.event import MAX_EVENTS, Batch, Event, encode_batch, ids_digest
+from fastgate.domain.event import (
+    MAX_EVENTS,
+    Batch,
+    Event,
+    EventFrame,
+    encode_batch,
+    ids_digest,
+)
 from fastgate.domain.stream import JournalStart, Kept
 from fastgate.errors import ControlError
 from fastgate.ports import Bus, Clock, Journal
@@ -31,7 +39,6 @@ TTL_SLACK_S = 120
 _KEEP_S = 600
 # Reason: past it whoever enters events is told to come back (THREATS.md F3, bounded).
 _MAX_PENDING = 100_000
-_MAX_SENT = 200_000
 # Reason: a disk that needs longer for one commit is not a disk to promise upon.
 _COMMIT_S = 10.0
 _RETRY_FIRST_S = 0.1
@@ -90,7 +97,7 @@ class Publisher:
         self._alarm = alarm
         self._pending: dict[int, Waiting] = {}
         self._by_id: dict[str, Waiting] = {}
-        self._sent: dict[int, str] = {}
+        self._sent = SentLog()
         self._again: deque[Batch] = deque()
         self._confirmed: list[tuple[list[int], int]] = []
         self._verified = asyncio.Event()
@@ -128,7 +135,7 @@ class Publisher:
             for kept in page:
                 self._insert(kept.event)
                 if kept.publisher == self.name:
-                    self._note_sent(kept.event)
+                    self._sent.note(kept.event.seq, kept.event.id)
                 if kept.position == 0:
                     self._queue(kept, ack=False)
 
@@ -190,7 +197,7 @@ class Publisher:
             published = self._wait(kept, ack)
             published.done.set_result(kept.position)
             return published
-        self._note_sent(kept.event)
+        self._sent.note(kept.event.seq, kept.event.id)
         waiting = self._queue(kept, ack=ack)
         self._work.set()
         return waiting
@@ -204,25 +211,19 @@ class Publisher:
         self._pending[kept.event.seq] = self._by_id[kept.event.id] = waiting
         return waiting
 
-    def _note_sent(self, event: Event) -> None:
-        self._sent[event.seq] = event.id
-        if len(self._sent) > _MAX_SENT:
-            del self._sent[next(iter(self._sent))]
-
     # What the own stream says.
 
-    def seen(self, batch: Batch, position: int) -> None:
+    def seen(self, frame: EventFrame, position: int) -> None:
         """Compare a batch that the own stream has under this publisher's id."""
-        if batch.publisher != self.name:
+        if frame.publisher != self.name:
             return
         rows = []
-        for event in batch.events:
-            known = self._sent.get(event.seq)
-            if event.seq > self._journal.last or known not in {event.id, None}:
+        for seq, id_ in enumerate(frame.ids(), frame.seq):
+            if seq > self._journal.last or self._sent.contradicts(seq, id_):
                 self._contradicted = True
                 self._work.set()
                 return
-            waiting = self._pending.get(event.seq)
+            waiting = self._pending.get(seq)
             if waiting is not None:
                 # Stored before the answer came: killed, cut or slow in between.
                 rows.append(waiting.kept.row)
@@ -315,7 +316,7 @@ class Publisher:
             waiting = self._queue(kept, ack=False)
         waiting.kept = kept
         self._pending[kept.event.seq] = waiting
-        self._note_sent(kept.event)
+        self._sent.note(kept.event.seq, kept.event.id)
 
     def _next(self) -> Batch | None:
         first = sorted(self._pending)[:MAX_EVENTS]
@@ -353,7 +354,7 @@ class Publisher:
         first, last = batch.events[0].seq, batch.events[-1].seq
         # The ids are in the name: a clone's other content is no duplicate.
         message_id = f"{batch.publisher}/{first}-{last}/{ids_digest(batch.events)}"
-        kinds = {event.kind.value for event in batch.events if event.kind}
+        kinds = {journal_walk.subject(event) for event in batch.events}
         kind = kinds.pop() if len(kinds) == 1 else "batch"
         expires = max(event.expires for event in batch.events)
         payload = encode_batch(batch)

@@ -20,7 +20,15 @@ from fastgate.domain.event import MAX_EVENTS, Event
 from fastgate.domain.stream import Kept
 from fastgate.ports import Journal
 
-__all__ = ["absent", "lengthen", "pages", "refill", "runs", "unpublished"]
+__all__ = [
+    "absent",
+    "lengthen",
+    "pages",
+    "refill",
+    "runs",
+    "subject",
+    "unpublished",
+]
 
 
 class Waiting(Protocol):
@@ -30,6 +38,13 @@ class Waiting(Protocol):
     def done(self) -> asyncio.Future[int]:
         """Its position in the stream."""
         ...
+
+
+def subject(event: Event) -> str:
+    """Return the word that an event's subject ends with."""
+    if event.lifts:
+        return "lift"
+    return event.kind.value if event.kind else "batch"
 
 
 def runs(events: Iterable[Event]) -> Iterator[list[Event]]:
@@ -97,6 +112,7 @@ async def lengthen(
     lifetimes: Lifetimes,
     *,
     origins: Collection[str],
+    is_lifted: Callable[[Event], bool],
     wall_s: float,
 ) -> None:
     """Enter again what would end before the last token that it can touch.
@@ -104,14 +120,17 @@ async def lengthen(
     insert: Gives an event to the own index. enter: Makes it the publisher's.
     lifetimes: That tokens and sessions may have from now on.
     origins: Whose events are this node's; others see to theirs.
+    is_lifted: Tells what is not to live longer.
     Raises ControlError where the journal took not all of it; then call it again.
     """
     # All of them here first: publishing may have to wait for the bus.
     async for page in pages(journal):
-        for event in _longer(page, lifetimes, origins, wall_s):
-            insert(event)
+        for old, new in _longer(page, lifetimes, origins, wall_s):
+            if not is_lifted(old):
+                insert(new)
     async for page in pages(journal):
-        events = _longer(page, lifetimes, origins, wall_s)
+        longer = _longer(page, lifetimes, origins, wall_s)
+        events = [new for old, new in longer if not is_lifted(old)]
         for start in range(0, len(events), MAX_EVENTS):
             some = events[start : start + MAX_EVENTS]
             entered = await asyncio.gather(*map(enter, some))
@@ -121,8 +140,8 @@ async def lengthen(
 
 def _longer(
     page: list[Kept], lifetimes: Lifetimes, origins: Collection[str], wall_s: float
-) -> list[Event]:
+) -> list[tuple[Event, Event]]:
     own = (kept.event for kept in page if kept.event.origin in origins)
-    live = (event for event in own if event.expires > wall_s)
-    longer = (lengthened(event, lifetimes) for event in live)
-    return [event for event in longer if event is not None]
+    live = (event for event in own if event.expires > wall_s and not event.lifts)
+    longer = ((event, lengthened(event, lifetimes)) for event in live)
+    return [(event, new) for event, new in longer if new is not None]

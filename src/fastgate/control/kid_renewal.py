@@ -6,11 +6,10 @@ Source:    REVOCATION.md section 3: an entry is renewed until its key has been o
            the key set for one token lifetime.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from fastgate.domain.entry import Lifetimes
+from fastgate.domain.entry import Lifetimes, followed_by
 from fastgate.domain.event import Event
 from fastgate.domain.revocation import KeyHasher, Kind
 
@@ -43,6 +42,14 @@ class KidRenewal:
         if known is None or event.expires > known.expires:
             self._live[event.key] = event
 
+    def forget(self, key: bytes) -> None:
+        """Renew the entries against a key no longer: one of them was lifted.
+
+        Another one that stays in force ends when it would, and is entered anew by
+        whoever wants that; a lifted one must not come back.
+        """
+        self._live.pop(key, None)
+
     def due(self, wall_s: float, lifetimes: Lifetimes) -> list[Event]:
         """Return the entries that must follow: their keys are in use still."""
         for key in [k for k, e in self._live.items() if e.expires <= wall_s]:
@@ -65,6 +72,5 @@ class KidRenewal:
 
 def _renewed(event: Event, lifetimes: Lifetimes) -> Event:
     expires = event.expires + lifetimes.max_session_s
-    # The same name in every gateway of the region: it is one event for all of them.
-    name = hashlib.blake2b(f"{event.id}\n{expires}".encode(), digest_size=12)
-    return replace(event, id=name.hexdigest(), seq=0, expires=expires, hand=())
+    name = followed_by(event.id, expires)
+    return replace(event, id=name, seq=0, expires=expires, hand=())

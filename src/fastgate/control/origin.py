@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from fastgate.domain.digest import PublisherState
-from fastgate.domain.event import Batch, decode_batch
+from fastgate.domain.event import MAGIC, Batch, EventFrame, read_batch
 from fastgate.domain.frame import FaultKind, FrameError, open_frame
 from fastgate.domain.freshness import AgeClock, NonceLog
 from fastgate.domain.marker import MAX_MARKS, Mark, Marker, decode_marker
@@ -72,7 +72,7 @@ class OriginTracker:
         me: str,
         nonces: NonceLog,
         known_keys: Collection[str],
-        apply: Callable[[Batch, int], bool],
+        apply: Callable[[EventFrame, int], bool],
         prove: Callable[[int], None],
     ) -> None:
         self.origin = origin
@@ -105,7 +105,7 @@ class OriginTracker:
         self.marker_ns = 0
         self._asked_ns = 0
         self._reading = False
-        self._full = False
+        self.full = False  # the index refused something that was read
         self._doubt = False
         self._reread_ns = 0
         self._reread_wait_ns = _REREAD_FIRST_NS
@@ -157,7 +157,9 @@ class OriginTracker:
 
     def acked(self, batch: Batch, position: int) -> None:
         """Count what this node published, at once: its marker must not miss it."""
-        self._count(batch)
+        state = self._expect(batch.publisher, batch.events[0].seq)
+        for event in batch.events:
+            state.add(event.seq, event.id, event.expires)
         if position in self._own_read:
             return
         self._acked.append((position, batch))
@@ -166,7 +168,7 @@ class OriginTracker:
     def spoil(self, now_ns: int) -> None:
         """Read everything again: applying a message failed for a reason unknown."""
         self._plan_reread(now_ns, wanted=True)
-        self._full = True
+        self.full = True
 
     # What is to be done.
 
@@ -215,10 +217,9 @@ class OriginTracker:
         self._publishers.clear()
         self._unread.clear()
         self._held.clear()
-        self._held_bytes = 0
-        self._gap_ns = 0
+        self._held_bytes = self._gap_ns = 0
         self._reread_ns = self._flaw = 0
-        self._full = False
+        self.full = False
         self._acked.clear()
         self._own_read.clear()
 
@@ -291,19 +292,11 @@ class OriginTracker:
         self._settle_own()
 
     def _read(self, stored: Stored, now_ns: int) -> None:
+        if stored.payload.startswith(MAGIC):
+            self._read_events(stored)
+            return
         type_, fields = open_frame(stored.payload)
-        if type_ == "events":
-            batch = decode_batch(fields, self._known_keys)
-            # The bus holds each account to its own names; the payload must agree.
-            if (batch.origin, batch.publisher) != (self.origin, stored.publisher):
-                raise FrameError(FaultKind.FOREIGN, "publisher")
-            if not self._apply(batch, stored.position):
-                self._full = True
-                self._flaw = self._flaw or stored.position
-            self._count(batch)
-            if batch.publisher.partition(".")[0] == self._node:
-                self._own_read.append(stored.position)
-        elif type_ == "marker":
+        if type_ == "marker":
             marker = decode_marker(fields)
             speaker = stored.publisher.partition(".")[0]
             if (marker.origin, marker.writer) != (self.origin, speaker):
@@ -311,6 +304,18 @@ class OriginTracker:
             self._judge(marker, now_ns)
         elif not fields.flag("optional"):
             raise FrameError(FaultKind.CRITICAL, "t")
+
+    def _read_events(self, stored: Stored) -> None:
+        frame = read_batch(stored.payload, self._known_keys)
+        # The bus holds each account to its own names; the payload must agree.
+        if (frame.origin, frame.publisher) != (self.origin, stored.publisher):
+            raise FrameError(FaultKind.FOREIGN, "publisher")
+        if not self._apply(frame, stored.position):
+            self.full = True
+            self._flaw = self._flaw or stored.position
+        self._expect(frame.publisher, frame.seq).add_frame(frame)
+        if frame.publisher.partition(".")[0] == self._node:
+            self._own_read.append(stored.position)
 
     def _note_unread(self, name: str) -> None:
         state = self._publishers.get(name)
@@ -328,16 +333,14 @@ class OriginTracker:
                 del self._publishers[next(iter(self._publishers))]
         return state
 
-    def _count(self, batch: Batch) -> None:
-        state = self._publisher(batch.publisher)
-        first = batch.events[0].seq
+    def _expect(self, publisher: str, first: int) -> PublisherState:
+        state = self._publisher(publisher)
         if first > state.last + 1 and state.last and self.caught_up:
             self.gaps += 1
-        if 0 < self._unread.get(batch.publisher, 0) == first - 1:
+        if 0 < self._unread.get(publisher, 0) == first - 1:
             # No number is missing around it: what was unreadable named nobody.
-            del self._unread[batch.publisher]
-        for event in batch.events:
-            state.add(event.seq, event.id, event.expires)
+            del self._unread[publisher]
+        return state
 
     def _settle_own(self) -> None:
         while self._acked and self._acked[0][0] <= self.position:
@@ -358,8 +361,8 @@ class OriginTracker:
         if self._reading and written_ns is None:
             return  # history: it could prove nothing, and events may have left since
         equal = self._equal(marker)
-        if equal is None or self._full:
-            self._plan_reread(now_ns, wanted=self._full)
+        if equal is None or self.full:
+            self._plan_reread(now_ns, wanted=self.full)
             return
         if not equal:
             if not self._reading:

@@ -12,10 +12,18 @@ from dataclasses import dataclass, replace
 from fastgate.domain.event import Event
 from fastgate.domain.revocation import EVERYTHING, Kind
 
-__all__ = ["Entry", "EntryError", "Lifetimes", "lengthened", "make_event"]
+__all__ = [
+    "MAX_REASON_CHARS",
+    "Entry",
+    "EntryError",
+    "Lifetimes",
+    "followed_by",
+    "lengthened",
+    "make_event",
+]
 
 _MAX_VALUE_BYTES = 1_024
-_MAX_REASON_CHARS = 128
+MAX_REASON_CHARS = 128
 # Reason: REVOCATION.md section 3: the last possible `exp` and 60 s, and the 2 s by
 # which a wall clock may differ before that is an alarm.
 _SLACK_S = 62
@@ -64,9 +72,9 @@ class Entry:
                 raise EntryError("value", "for kind issuer it is the issuer, or empty")
         else:
             _check_text("value", self.value, _MAX_VALUE_BYTES)
-        if len(self.reason) > _MAX_REASON_CHARS or not self.reason.isprintable():
+        if len(self.reason) > MAX_REASON_CHARS or not self.reason.isprintable():
             raise EntryError(
-                "reason", f"at most {_MAX_REASON_CHARS} visible characters"
+                "reason", f"at most {MAX_REASON_CHARS} visible characters"
             )
         if self.issued_before is not None:
             if not self.kind.by_time:
@@ -180,6 +188,14 @@ def lengthened(event: Event, lifetimes: Lifetimes) -> Event | None:
     expires = math.floor(last_issued + lifetimes.of(event.kind))
     if event.expires >= expires:
         return None
-    name = hashlib.blake2b(f"{event.id}\n{expires}".encode(), digest_size=12)
     # Homes that it was handed to see to theirs.
-    return replace(event, id=name.hexdigest(), seq=0, expires=expires, hand=())
+    name = followed_by(event.id, expires)
+    return replace(event, id=name, seq=0, expires=expires, hand=())
+
+
+def followed_by(id_: str, expires: int) -> str:
+    """Return the name of the event that lets another one live until `expires`.
+
+    The same in every gateway: it is one event for all of them.
+    """
+    return hashlib.blake2b(f"{id_}\n{expires}".encode(), digest_size=12).hexdigest()

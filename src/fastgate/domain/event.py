@@ -1,13 +1,16 @@
-"""Event: one revocation as it travels, and the batch that carries it.
+"""Event: one revocation or lift as it travels, and the batch that carries it.
 
-Owns:      the members of an event and of a batch; both directions of the wire.
-Called by: control.journal encodes, control.origin decodes, adapters.local_journal
-           keeps events as their own encoding.
-Source:    REVOCATION.md section 3; docs/wire.md shows the frames.
+Owns:      the members of an event and of a batch; the writing of both. Batches are read
+           by compiled code, which makes no object an event.
+Called by: control.journal encodes, control.origin reads, adapters.local_journal keeps
+           events as their own encoding.
+Source:    REVOCATION.md section 3; docs/revocation-frame.md has the octets of a batch,
+           docs/wire.md the event that travels by itself.
 """
 
 import hashlib
 import re
+import struct
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -20,21 +23,28 @@ from fastgate.domain.frame import (
     FrameError,
     fields_of,
 )
+from fastgate.domain.native import MAGIC, VERSION, BatchError, EventFrame
 from fastgate.domain.revocation import EVERYTHING, KEY_BYTES, Kind
 
 __all__ = [
+    "KIND_CODES",
+    "MAGIC",
     "MAX_EVENTS",
     "MAX_HOMES",
     "MAX_SEQ",
     "PUBLISHER",
     "Batch",
     "Event",
+    "EventFrame",
     "decode_batch",
     "decode_event",
     "encode_batch",
     "encode_event",
+    "event_of",
     "ids_digest",
     "key_id",
+    "lift_id",
+    "read_batch",
 ]
 
 # Reason: the Python client, not the server, limits replay (ECOSYSTEM.md section 9).
@@ -49,11 +59,20 @@ _MAX_REASON_CHARS = 128
 PUBLISHER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.[A-Za-z0-9_-]{8,32}", re.ASCII)
 _KEY_ID = re.compile(r"[0-9a-f]{8}", re.ASCII)
 _KINDS = {kind.value: kind for kind in Kind}
+# Numbers of the kinds in a batch; 0 is of no kind.
+KIND_CODES = {kind: code for code, kind in enumerate(Kind, 1)}
+_BY_CODE = {code: kind for kind, code in KIND_CODES.items()}
+_ACK = 1
+_URGENT, _OPTIONAL, _CUTOFF, _ORIGIN, _REASON, _HAND, _LIFT = 1, 2, 4, 8, 16, 32, 64
+_HEAD = struct.Struct(">2sBB4sQH")
+_FIXED = struct.Struct(">BB16sQI")
+_U32 = struct.Struct(">I")
+_U16 = struct.Struct(">H")
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One revocation.
+    """One revocation, or the lift of one.
 
     id: Given where it was entered, kept for ever.
     origin: The region whose event it is; differs from the stream's where handed.
@@ -65,6 +84,8 @@ class Event:
     key_id: Names the hash key that made `key`.
     expires: Seconds, rounded up; set once by the first publisher, never shortened.
     hand: Homes that have yet to publish it, where the entry's region is not it.
+    lifts: Id of the event that this one undoes, whose kind, key and expiry it has; ""
+        for a revocation.
     """
 
     id: str
@@ -79,6 +100,7 @@ class Event:
     urgent: bool = False
     reason: str = ""
     hand: tuple[str, ...] = ()
+    lifts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +124,7 @@ def key_id(hash_key: bytes) -> str:
     return hashlib.blake2b(b"fastgate key id", digest_size=4, key=hash_key).hexdigest()
 
 
-def _members(event: Event, speaker: str = "") -> dict[str, object]:
+def _members(event: Event) -> dict[str, object]:
     if event.kind is None:
         raise ValueError("an event of an unknown kind cannot be sent again")
     members: dict[str, object] = {
@@ -111,9 +133,8 @@ def _members(event: Event, speaker: str = "") -> dict[str, object]:
         "key": event.key.hex(),
         "at": event.at,
         "expires": event.expires,
+        "origin": event.origin,
     }
-    if event.origin != speaker:
-        members["origin"] = event.origin
     if event.cutoff != EVERYTHING:
         members["cutoff"] = event.cutoff
     if event.urgent:
@@ -122,11 +143,19 @@ def _members(event: Event, speaker: str = "") -> dict[str, object]:
         members["reason"] = event.reason
     if event.hand:
         members["hand"] = event.hand
+    if event.lifts:
+        members["lifts"] = event.lifts
     return members
 
 
+def lift_id(origin: str, id_: str) -> str:
+    """Return the id of the lift of an event: one, whoever lifts it and how often."""
+    text = f"lift\n{origin}\n{id_}"
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
 def encode_batch(batch: Batch) -> bytes:
-    """Return the frame of a batch.
+    """Return the frame of a batch; docs/revocation-frame.md.
 
     batch: 1 to 256 events, numbered without a hole, hashed with one key.
     Raises ValueError otherwise: number and key are sent once, for the first.
@@ -136,21 +165,96 @@ def encode_batch(batch: Batch) -> bytes:
     for i, event in enumerate(batch.events):
         if event.seq != first + i or event.key_id != name:
             raise ValueError("events of a batch follow each other under one hash key")
-    frame = {
-        "v": FRAME_VERSION,
-        "t": "events",
-        "origin": batch.origin,
-        "publisher": batch.publisher,
-        "key_id": name,
-        "seq": first,
-        "events": [_members(event, batch.origin) for event in batch.events],
-    }
-    if batch.ack:
-        frame["ack"] = True
-    return orjson.dumps(frame)
+    if len(batch.events) > MAX_EVENTS:
+        raise ValueError("too many events for one batch")
+    flags = _ACK if batch.ack else 0
+    count = len(batch.events)
+    head = _HEAD.pack(MAGIC, VERSION, flags, bytes.fromhex(name), first, count)
+    parts = [head, _sized(batch.origin), _sized(batch.publisher)]
+    for event in batch.events:
+        raw = _packed(event, batch.origin)
+        parts += _U16.pack(len(raw)), raw
+    return b"".join(parts)
 
 
-def _event(value: object, seq: int, name: str, speaker: str | None = None) -> Event:
+def _packed(event: Event, speaker: str) -> bytes:
+    if event.kind is None:
+        raise ValueError("an event of an unknown kind cannot be sent again")
+    flags, tail = 0, [_sized(event.id)]
+    if event.urgent:
+        flags |= _URGENT
+    if event.cutoff != EVERYTHING:
+        flags |= _CUTOFF
+        tail.append(_U32.pack(event.cutoff))
+    if event.origin != speaker:
+        flags |= _ORIGIN
+        tail.append(_sized(event.origin))
+    if event.lifts:
+        flags |= _LIFT
+        tail.append(_sized(event.lifts))
+    if event.reason:
+        flags |= _REASON
+        reason = event.reason.encode()
+        tail += _U16.pack(len(reason)), reason
+    if event.hand:
+        flags |= _HAND
+        tail += bytes([len(event.hand)]), *map(_sized, event.hand)
+    at_ms = round(event.at * 1_000)
+    kind = KIND_CODES[event.kind]
+    fixed = _FIXED.pack(kind, flags, event.key, at_ms, event.expires)
+    return b"".join([fixed, *tail])
+
+
+def _sized(name: str) -> bytes:
+    raw = name.encode("ascii")
+    return bytes([len(raw)]) + raw
+
+
+def read_batch(payload: bytes, known_keys: Collection[str]) -> EventFrame:
+    """Read a batch, whoever wrote it; its events stay octets.
+
+    payload: Begins with MAGIC. known_keys: Key ids whose hashes can be looked up here.
+    Raises FrameError; a frame is taken whole or not at all.
+    """
+    try:
+        frame = EventFrame(payload)
+    except BatchError as fault:
+        kind, detail = fault.args
+        raise FrameError(FaultKind(kind), detail) from None
+    if frame.key_id not in known_keys:
+        raise FrameError(FaultKind.KEY, "key_id")
+    return frame
+
+
+def event_of(frame: EventFrame, index: int) -> Event:
+    """Return one event of a batch as an object. Raises IndexError."""
+    members = frame.members(index)
+    id_, origin, at, code, key, expires, cutoff, urgent, reason, hand, lifts = members
+    return Event(
+        id=id_,
+        origin=origin,
+        at=at,
+        kind=_BY_CODE.get(code),
+        key=key,
+        expires=expires,
+        key_id=frame.key_id,
+        seq=frame.seq + index,
+        cutoff=cutoff,
+        urgent=urgent,
+        reason=reason,
+        hand=hand,
+        lifts=lifts,
+    )
+
+
+def decode_batch(payload: bytes, known_keys: Collection[str]) -> Batch:
+    """Read a batch into objects; the feed keeps octets. Raises FrameError."""
+    frame = read_batch(payload, known_keys)
+    events = tuple(event_of(frame, index) for index in range(frame.count))
+    return Batch(frame.origin, frame.publisher, events, ack=frame.ack)
+
+
+def _event(value: object, seq: int, name: str) -> Event:
     fields = Fields(value)
     kind = _KINDS.get(fields.text("kind", max_chars=16))
     if kind is None and not fields.flag("optional"):
@@ -158,7 +262,7 @@ def _event(value: object, seq: int, name: str, speaker: str | None = None) -> Ev
         raise FrameError(FaultKind.CRITICAL, "kind")
     return Event(
         id=fields.name("id"),
-        origin=fields.name("origin", speaker),
+        origin=fields.name("origin"),
         at=fields.seconds("at"),
         kind=kind,
         key=fields.hexed("key", size_bytes=KEY_BYTES) if kind else b"",
@@ -169,30 +273,7 @@ def _event(value: object, seq: int, name: str, speaker: str | None = None) -> Ev
         urgent=fields.flag("urgent"),
         reason=fields.text("reason", max_chars=_MAX_REASON_CHARS, default=""),
         hand=fields.names("hand", at_most=MAX_HOMES),
-    )
-
-
-def decode_batch(fields: Fields, known_keys: Collection[str]) -> Batch:
-    """Read a batch, whoever wrote it.
-
-    fields: An opened frame of type `events`.
-    known_keys: Key ids whose hashes this node can look up.
-    Raises FrameError; a frame is taken whole or not at all.
-    """
-    publisher = fields.text("publisher", max_chars=97)
-    if not PUBLISHER.fullmatch(publisher):
-        raise FrameError(FaultKind.MALFORMED, "publisher")
-    name = _key_name(fields, known_keys)
-    first = fields.whole("seq", low=1, high=MAX_SEQ)
-    origin = fields.name("origin")
-    items = fields.items("events", at_least=1, at_most=MAX_EVENTS)
-    return Batch(
-        origin=origin,
-        publisher=publisher,
-        events=tuple(
-            _event(item, first + i, name, origin) for i, item in enumerate(items)
-        ),
-        ack=fields.flag("ack"),
+        lifts=fields.name("lifts", ""),
     )
 
 

@@ -242,6 +242,7 @@ def _feed_settings(config: Config) -> FeedSettings:
             leeway_s=int(max(leeways, default=5)),
         ),
         hash_key=rules.hash_key.reveal().encode() if rules.hash_key else b"",
+        capacity=rules.capacity,
         default_origin=config.regions.default,
         issuer_homes={
             issuer.issuer: issuer.home

@@ -1,0 +1,188 @@
+"""Enforcement: what is revoked here, by id and by key, and when lifts have effect.
+
+Owns:      the event store beside the index; whether something did not fit.
+Called by: control.feed for each batch and each own event; control.lifts looks here.
+Source:    REVOCATION.md sections 3 (lift, hash keys) and 5 (native arrays).
+"""
+
+import asyncio
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from fastgate.control.feed_settings import FeedSettings
+from fastgate.control.kid_renewal import KidRenewal
+from fastgate.control.steady import SteadyWall
+from fastgate.domain.event import KIND_CODES, Event, EventFrame, event_of
+from fastgate.domain.native import SEGMENT_COUNT, EventStore
+from fastgate.domain.revocation import Kind
+from fastgate.ports import RevocationWriter
+
+__all__ = ["Enforcement", "Known"]
+
+_KINDS = {code: kind for kind, code in KIND_CODES.items()}
+# Reason: a search of ten million events takes 50 ms, in which the loop has other work.
+_SEGMENTS_AT_ONCE = 32
+# Reason: an event a key, and room for those that revoke the same again.
+_EVENTS_PER_ENTRY = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A live event, as far as this node keeps it.
+
+    id: None where only its hash is kept. key: None where the index has no entry of it.
+    """
+
+    id: str | None
+    origin: str
+    kind: Kind
+    key: bytes | None
+    key_id: str
+    cutoff: int
+    expires: int
+    lifted: bool
+
+
+class Enforcement:
+    """Takes events into store and index.
+
+    speaks_for: Whose events this node says itself.
+    alarm: Called with name, dependency and whether it is on.
+    """
+
+    def __init__(
+        self,
+        writer: RevocationWriter,
+        *,
+        origins: tuple[str, ...],
+        speaks_for: Collection[str],
+        settings: FeedSettings,
+        kids: KidRenewal,
+        steady: SteadyWall,
+        alarm: Callable[[str, str, bool], None],
+    ) -> None:
+        self._origins = origins
+        self._speaks_for = speaks_for
+        self._known_keys = settings.known_keys
+        # In an order of its own, so that restarts agree on it.
+        self._key_ids = tuple(sorted(settings.known_keys))
+        self._kids = kids
+        self._steady = steady
+        self._alarm = alarm
+        self._swept = 0
+        # Something that this node entered or read is not in its index.
+        self.incomplete = False
+        self.store = EventStore(
+            writer,
+            origins=origins,
+            hash_keys=self._key_ids,
+            limit=settings.capacity * _EVENTS_PER_ENTRY,
+        )
+
+    @property
+    def now_s(self) -> int:
+        """Wall time that does not jump ahead."""
+        return int(self._steady.wall_s())
+
+    def insert(self, event: Event) -> bool:
+        """Take an event of this node's journal; False where it cannot be enforced."""
+        if event.kind is None:
+            return True
+        if event.key_id not in self._known_keys:
+            # Made with a hash key that is gone: no token's hash is equal to it.
+            lost = event.expires > self._steady.wall_s()
+            self.incomplete = self.incomplete or lost
+            if lost:
+                self._alarm("hash_key", "journal", True)
+            return not lost
+        spoken = event.origin in self._speaks_for
+        self._note_kid(event, spoken=spoken)
+        fits = self.store.add(
+            event.id,
+            KIND_CODES[event.kind],
+            event.key,
+            event.expires,
+            event.cutoff,
+            event.urgent,
+            event.lifts,
+            event.origin,
+            event.key_id,
+            spoken,
+            self.now_s,
+        )
+        return self._fitted(fits)
+
+    def apply(self, frame: EventFrame, position: int) -> bool:
+        """Take a batch of a stream; False where something does not fit."""
+        if frame.special and frame.origin in self._speaks_for:
+            for index in range(frame.count):
+                if frame.is_special(index):
+                    event = event_of(frame, index)
+                    self._note_kid(event, spoken=event.origin == frame.origin)
+        return self._fitted(self.store.apply(frame, position, self.now_s))
+
+    def _note_kid(self, event: Event, *, spoken: bool) -> None:
+        if event.kind is not Kind.KID or not spoken:
+            return
+        if event.lifts:
+            self._kids.forget(event.key)
+        elif not self.is_lifted(event):
+            self._kids.note(event)
+
+    def _fitted(self, fits: bool) -> bool:
+        if not fits:
+            self.incomplete = True
+            self._alarm("index_full", "index", True)
+        return fits
+
+    def settle(self) -> None:
+        """Let lifts take effect: all that may revoke a key has been read."""
+        if not self.store.settled:
+            self.store.settle(self.now_s)
+
+    def sweep(self) -> None:
+        """Drop some of what has long expired; called each second."""
+        for _ in range(_SEGMENTS_AT_ONCE):
+            self.store.sweep(self._swept, self.now_s)
+            self._swept = (self._swept + 1) % SEGMENT_COUNT
+
+    def is_lifted(self, event: Event) -> bool:
+        """Tell whether its origin has lifted an event."""
+        return any(
+            known.lifted and known.id == event.id and known.origin == event.origin
+            for known in self.about(event.key)
+        )
+
+    def about(self, key: bytes) -> list[Known]:
+        """Return the live events of a key, lifted ones too."""
+        return [self._known(r, r[0], key) for r in self.store.about(key) if r[5]]
+
+    async def find(self, id_: str) -> list[Known]:
+        """Return the live events of an id: one, or one an origin."""
+        found = []
+        for segment in range(SEGMENT_COUNT):
+            for record in self.store.find(id_, segment):
+                if record[5] and record[3] > self.now_s:
+                    key = self.store.key_of(record[7])
+                    found.append(self._known(record, id_, key))
+            if segment % _SEGMENTS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return found
+
+    def _known(
+        self,
+        record: tuple[str | None, int, int, int, int, bool, bool, int, int],
+        id_: str | None,
+        key: bytes | None,
+    ) -> Known:
+        _, origin, kind, expires, cutoff, _, lifted, _, hash_key = record
+        return Known(
+            id=id_,
+            origin=self._origins[origin] if origin < len(self._origins) else "",
+            kind=_KINDS[kind],
+            key=key,
+            key_id=self._key_ids[hash_key] if hash_key < len(self._key_ids) else "",
+            cutoff=cutoff,
+            expires=expires,
+            lifted=lifted,
+        )
