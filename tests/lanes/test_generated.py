@@ -48,7 +48,7 @@ TARGETS = st.one_of(
 )  # fmt: skip
 METHODS = st.sampled_from(
     ["GET"] * 8 + ["POST"] * 8 + ["HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE",
-     "M-SEARCH", "get", "CONNECT"]
+     "M-SEARCH", "get", "CONNECT", "FOOBAR", "PROPFIND", "QUERY", "G(T"]
 )  # fmt: skip
 BODIES = st.sampled_from(
     [
@@ -61,6 +61,12 @@ BODIES = st.sampled_from(
             b"2;a=b\r\nhe\r\n3\r\nllo\r\n0\r\nX: y\r\n\r\n",
         ),
         (b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
+        (
+            b"Transfer-Encoding: chunked\r\n",
+            b'2; a = "b" ;c\r\nhe\r\n003\r\nllo\r\n0\r\nContent-Type: y\r\n\r\n',
+        ),
+        (b"Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\n0\r\nHost: b\r\n\r\n"),
+        (b"Transfer-Encoding: chunked\r\n", b"5 \r\nhello\r\n0\r\n\r\n"),
         (b"Transfer-Encoding: chunked\r\n", b"g\r\n\r\n"),
         (b"Transfer-Encoding: chunked\r\n", b"5\r\nhelloX\r\n0\r\n\r\n"),
     ]

@@ -34,7 +34,8 @@ from fastgate._ext.http1_chunks cimport (
 )
 from fastgate._ext.http1_scan cimport find_end, read_early, read_head
 
-# Reason: THREATS section 4, pause at 64 KiB; holds far more than 16 pipelined requests.
+# Reason: THREATS section 4, pause at 64 KiB. It bounds pipelining, too: what waits behind a
+# message is bytes, not a queue of messages, since none is framed before its turn.
 cdef Py_ssize_t HELD_BYTES = 65536
 # Reasons: late by a quarter of a second is on time for timers of seconds; tests use short ones.
 cdef double LONGEST_SWEEP_S = 0.25
