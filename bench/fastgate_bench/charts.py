@@ -15,7 +15,8 @@ class Lines:
     """Curves over common axes.
 
     series: Name to points (x, y). x_log, y_log: Logarithmic axes; points that are not
-    positive are left out there.
+    positive are left out there. x_nines: x is a share as `histogram.curve` has it: 1 is
+    90 %, 2 is 99 %.
     """
 
     title: str
@@ -24,6 +25,7 @@ class Lines:
     series: Mapping[str, Sequence[tuple[float, float]]]
     x_log: bool = False
     y_log: bool = False
+    x_nines: bool = False
 
 
 @dataclass(frozen=True, slots=True)

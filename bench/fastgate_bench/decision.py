@@ -69,10 +69,11 @@ async def run(options: Options, tell: Tell) -> Measured:
         [
             Lines(
                 "Latency distribution per stage",
-                "share of calls below (nines: 1 = 90 %, 2 = 99 %)",
+                "share of calls below",
                 "microseconds",
                 {name: one.points() for name, one in timed.items()},
                 y_log=True,
+                x_nines=True,
             ),
             *_cost_stacks(timed),
             Lines(

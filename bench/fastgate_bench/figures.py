@@ -10,7 +10,21 @@ from typing import Any, Final
 
 from fastgate_bench.charts import Bars, Lines
 
-__all__ = ["Figure", "Measured", "Stage", "absent", "refused", "shortened", "shown"]
+__all__ = [
+    "DETAILS",
+    "Figure",
+    "Measured",
+    "Stage",
+    "absent",
+    "quantity",
+    "refused",
+    "shortened",
+    "shown",
+]
+
+# Statistics that a first look can do without; without a budget they come second.
+DETAILS: Final = (" p90", " p999", " max", " workers")
+_KIB: Final = 1024.0
 
 _DIGITS: Final = 4  # more would pretend
 
@@ -55,6 +69,7 @@ class Figure:
     value: None where nothing could be measured. budget: None where there is none.
     at_least: The budget is a lower limit.
     why: What a reader must know of this line.
+    before: What the last kept run had; None where there is none.
     """
 
     metric: str
@@ -65,6 +80,7 @@ class Figure:
     at_least: bool = False
     why: str = ""
     is_absent: bool = False
+    before: float | None = None
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -79,6 +95,8 @@ class Figure:
             found["at_least"] = True
         if self.why:
             found["why"] = self.why
+        if self.before is not None:
+            found["before"] = self.before
         return found
 
 
@@ -109,3 +127,14 @@ def shown(value: float) -> str:
     if abs(value) >= 10 ** (_DIGITS - 1) or value == int(value):
         return f"{value:,.0f}"
     return f"{value:.{_DIGITS - 1}g}"
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """Return a value with its unit for people; a dash where there is none."""
+    if value is None:
+        return "-"
+    if unit == "B" and abs(value) >= _KIB:
+        value, unit = value / _KIB, "KiB"
+        if abs(value) >= _KIB:
+            value, unit = value / _KIB, "MiB"
+    return f"{shown(value)} {unit}".rstrip()

@@ -268,6 +268,11 @@ def _wrk_stage(one: Measurement, runs: Sequence[tuple[Answered, Used]]) -> Stage
     )
 
 
+def _family(one: Measurement) -> str:
+    """Return whose line it is, which gives it its colour."""
+    return one.subject.name.partition("-")[0]
+
+
 def _describe(measured: Measured, bench: _Bench) -> None:
     rate = bench.options.rate
     small = [one for one in MEASUREMENTS if not one.body_bytes]
@@ -278,8 +283,8 @@ def _describe(measured: Measured, bench: _Bench) -> None:
     ):
         stages = [measured.stage(one.name) for one in lines]
         rows = {
-            stage.name: [("CPU per request", stage.values["cpu"])]
-            for stage in stages
+            stage.name: [(_family(one), stage.values["cpu"])]
+            for one, stage in zip(lines, stages, strict=True)
             if stage is not None and not stage.missing
         }
         measured.charts.append(Bars(title, "us", rows))
@@ -289,10 +294,11 @@ def _describe(measured: Measured, bench: _Bench) -> None:
         measured.charts.append(
             Lines(
                 f"Latency at {rate:.0f} requests a second",
-                "share of requests below (nines: 1 = 90 %, 2 = 99 %)",
+                "share of requests below",
                 "microseconds",
                 {name: found for name, found in points.items() if found},
                 y_log=True,
+                x_nines=True,
             )
         )
     for name, subject in SUBJECTS.items():

@@ -229,10 +229,11 @@ def _plots(measured: Measured, found: dict[str, Rounds]) -> None:
     measured.charts.append(
         Lines(
             "Latency distribution",
-            "share of requests below (nines: 1 = 90 %, 2 = 99 %)",
+            "share of requests below",
             "microseconds",
             small,
             y_log=True,
+            x_nines=True,
         )
     )
     stages = {name: measured.stage(name) for name in ("direct", "public", "seen")}

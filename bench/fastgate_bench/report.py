@@ -12,10 +12,10 @@ from typing import Any, Final
 import orjson
 
 from fastgate_bench.charts import Bars, Lines
-from fastgate_bench.figures import shown
+from fastgate_bench.figures import DETAILS, quantity
 from fastgate_bench.svg import draw
 
-__all__ = ["page", "write_report"]
+__all__ = ["page", "verdict", "write_report"]
 
 _STYLE: Final = """
 :root{color-scheme:light dark;--ink:#1c2330;--soft:#5d6778;--line:#d8dde6;--back:#fff;
@@ -31,7 +31,8 @@ p.verdict{font-size:1.1rem;font-weight:600}.bad{color:var(--bad)}.good{color:var
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);text-align:left;
 vertical-align:top}th{color:var(--soft);font-weight:500}
-td.number{text-align:right;white-space:nowrap}td.why{color:var(--soft);font-size:.85rem}
+td.number,th.number{text-align:right}td.number{white-space:nowrap}
+td:first-child{white-space:nowrap}td.why{color:var(--soft);font-size:.85rem}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem;margin:0}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 figure{margin:1.5rem 0}figcaption{font-weight:600;margin-bottom:.4rem}
@@ -84,7 +85,6 @@ def page(
     """Return the page of a result."""
     name = escape(str(document["name"]))
     good = bool(document["ok"])
-    verdict = "every budget is kept" if good else "a budget is missed"
     mood = "good" if good else "bad"
     where = {**document["machine"], "commit": document["commit"] or "installed wheel"}
     parts = [
@@ -96,17 +96,56 @@ def page(
         f"<title>fastgate bench {name}</title>",
         f"<style>{_STYLE}{_COLOUR_RULES}</style>",
         f"<h1>fastgate bench {name}</h1><p>{escape(title)}</p>",
-        f'<p class="verdict {mood}">{verdict}</p>',
+        f'<p class="verdict {mood}">{verdict(document["figures"])}</p>',
         "<h2>Conditions</h2>",
         _terms({**where, **document["conditions"]}),
         *(f"<p>{escape(note)}</p>" for note in document["notes"]),
         "<h2>Figures</h2>",
-        _table(document["figures"]),
+        _table(f for f in document["figures"] if not _is_detail(f)),
         "<h2>Plots</h2>",
         *(draw(chart) for chart in charts),
+        "<h2>Every statistic</h2>",
+        _statistics(document["figures"]),
         "</html>",
     ]
     return "\n".join(parts)
+
+
+def verdict(figures: Iterable[Mapping[str, Any]]) -> str:
+    """Return in a line how many budgets were kept."""
+    judged = [f for f in figures if f["budget"] is not None or not f["ok"]]
+    missed = sum(not figure["ok"] for figure in judged)
+    if not judged:
+        return "no budget was held against it"
+    if missed:
+        return f"{missed} of {len(judged)} budgets missed"
+    return f"all {len(judged)} budgets kept"
+
+
+def _is_detail(figure: Mapping[str, Any]) -> bool:
+    plain = figure["budget"] is None and figure["ok"]
+    return plain and str(figure["metric"]).endswith(DETAILS)
+
+
+def _statistics(figures: Iterable[Mapping[str, Any]]) -> str:
+    """Return a table of stages against statistics, without ratios."""
+    stages: dict[str, dict[str, str]] = {}
+    names: dict[str, None] = {}
+    for figure in figures:
+        stage, _, name = str(figure["metric"]).rpartition(" ")
+        if not stage or " " in stage or figure["value"] is None:
+            continue  # a ratio has spaces in its name, and a figure refused no value
+        names[name] = None
+        text = quantity(figure["value"], str(figure["unit"]))
+        stages.setdefault(stage, {})[name] = text
+    rows = [
+        f"<tr><td>{escape(stage)}</td>"
+        + "".join(f'<td class="number">{escape(row.get(n, ""))}</td>' for n in names)
+        + "</tr>"
+        for stage, row in stages.items()
+    ]
+    head = "".join(f'<th class="number">{escape(name)}' for name in names)
+    return f"<table><tr><th>stage{head}</tr>{''.join(rows)}</table>"
 
 
 def _terms(terms: Mapping[str, Any]) -> str:
@@ -120,6 +159,8 @@ def _terms(terms: Mapping[str, Any]) -> str:
 def _plain(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
+    if isinstance(value, float) and value == round(value):
+        return f"{value:.0f}"
     if isinstance(value, list | tuple):
         return " ".join(map(_plain, value))
     return "-" if value is None else str(value)
@@ -127,8 +168,10 @@ def _plain(value: object) -> str:
 
 def _table(figures: Iterable[Mapping[str, Any]]) -> str:
     rows = []
+    figures = list(figures)
+    has_before = any("before" in figure for figure in figures)
     for figure in figures:
-        unit = escape(str(figure["unit"]))
+        unit = str(figure["unit"])
         budget = figure["budget"]
         limit = "at least " if figure.get("at_least") else ""
         outcome, mood = ("kept", "good") if figure["ok"] else ("missed", "bad")
@@ -136,17 +179,22 @@ def _table(figures: Iterable[Mapping[str, Any]]) -> str:
             outcome, mood = "", ""
         cells = [
             f"<td>{escape(str(figure['metric']))}</td>",
-            f'<td class="number">{_number(figure["value"])} {unit}</td>',
+            f'<td class="number">{escape(quantity(figure["value"], unit))}</td>',
+            *([_before(figure)] if has_before else []),
             '<td class="number">'
-            + ("" if budget is None else f"{limit}{_number(budget)} {unit}")
+            + ("" if budget is None else f"{limit}{escape(quantity(budget, unit))}")
             + "</td>",
             f'<td class="{mood}">{outcome}</td>',
             f'<td class="why">{escape(str(figure.get("why", "")))}</td>',
         ]
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    head = "<tr><th>metric<th>value<th>budget<th>outcome<th>note</tr>"
+    number = '<th class="number">'
+    before = f"{number}before" if has_before else ""
+    head = f"<tr><th>metric{number}value{before}{number}budget<th>outcome<th>note</tr>"
     return f"<table>{head}{''.join(rows)}</table>"
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else shown(value)
+def _before(figure: Mapping[str, Any]) -> str:
+    value = figure.get("before")
+    text = "" if value is None else quantity(value, str(figure["unit"]))
+    return f'<td class="number">{escape(text)}</td>'

@@ -163,11 +163,12 @@ async def _refusals(measured: Measured, count: int, tell: Tell) -> None:
     measured.charts.append(
         Lines(
             "Revoke until refused, on every worker",
-            "share of revocations below (nines: 1 = 90 %, 2 = 99 %)",
+            "share of revocations below",
             "milliseconds",
             {
                 "refused": curve(decoded(encoded(refused_us)), 1 / _US_PER_MS),
                 "answered": curve(decoded(encoded(answered_us)), 1 / _US_PER_MS),
             },
+            x_nines=True,
         )
     )

@@ -5,6 +5,7 @@ Called by: fastgate.cli.bench.
 """
 
 import asyncio
+import dataclasses
 import pathlib
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from fastgate_bench.figures import Figure, Measured
 from fastgate_bench.machine import commit, conditions
 from fastgate_bench.options import Options, Tell
 from fastgate_bench.report import write_report
+from fastgate_bench.results import earlier, folder_of
 
 __all__ = ["NAMES", "SUPPLIED", "Result", "run"]
 
@@ -71,20 +73,36 @@ class Result:
         title = NAMES[self.name]
         return write_report(folder, self.document(), self.measured.charts, title)
 
+    def keep(self, results: pathlib.Path) -> list[pathlib.Path]:
+        """Write it where the next run on a machine like this one looks for it."""
+        return self.write(folder_of(results, self.machine))
 
-def run(name: str, options: Options, budget: pathlib.Path | None, tell: Tell) -> Result:
+
+def run(
+    name: str,
+    options: Options,
+    budget: pathlib.Path | None,
+    tell: Tell,
+    results: pathlib.Path | None = None,
+) -> Result:
     """Run a bench.
 
     budget: Limits to hold against it; None: those that come with the suite, except
         for a foreign URL, which has none.
-    Raises ConfigError for a budget file, StartError where something does not start.
+    results: Folder of kept runs; the last one of a machine like this is set beside it.
+    Raises ConfigError for a budget file or a kept run that cannot be read, StartError
+    where something does not start.
     """
     limits = NO_BUDGETS
     if budget is not None or not options.target:
         limits = read_budgets(budget or SUPPLIED / f"{name}.yaml", name)
     # Conditions come before numbers: the load average is the one from before us.
     machine = conditions()
+    before = earlier(results, machine, name) if results is not None else {}
     source = commit()
     measured = asyncio.run(_BENCHES[name](options, tell))
-    figures = limits.judge(measured)
+    figures = [
+        dataclasses.replace(figure, before=before.get(figure.metric))
+        for figure in limits.judge(measured)
+    ]
     return Result(name, figures, measured, machine, source, limits.source)

@@ -15,7 +15,7 @@ __all__ = ["draw"]
 
 _WIDTH: Final = 760
 _HEIGHT: Final = 340
-_LEFT, _RIGHT, _TOP, _BOTTOM = 74, 16, 14, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 74, 28, 14, 46
 _ROW: Final = 30
 _LABEL: Final = 190
 _COLOURS: Final = 8  # classes c0 to c7 of the style sheet
@@ -50,6 +50,8 @@ def _lines(chart: Lines) -> str:
     right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
     xs, ys = [x for x, _ in every], [y for _, y in every]
     x_ticks = _ticks(min(xs), max(xs), log=chart.x_log)
+    if chart.x_nines:
+        x_ticks = [float(n) for n in range(max(1, math.ceil(max(xs))) + 1)]
     y_ticks = _ticks(
         min(ys) if chart.y_log else min(0.0, *ys), max(ys), log=chart.y_log
     )
@@ -59,7 +61,8 @@ def _lines(chart: Lines) -> str:
     for tick in x_ticks:
         at = x_of(tick)
         parts.append(f'<path class="grid" d="M{at:.1f} {_TOP}V{bottom}"/>')
-        parts.append(_text(at, bottom + 16, _short(tick), "middle"))
+        label = _nines(tick) if chart.x_nines else _short(tick)
+        parts.append(_text(at, bottom + 16, label, "middle"))
     for tick in y_ticks:
         at = y_of(tick)
         parts.append(f'<path class="grid" d="M{_LEFT} {at:.1f}H{right}"/>')
@@ -165,6 +168,12 @@ def _legend(names: Iterable[str]) -> str:
         for number, name in enumerate(names)
     )
     return f'<ul class="legend">{items}</ul>'
+
+
+def _nines(count: float) -> str:
+    """Return a share of so many nines: 0 %, 90 %, 99 %, 99.9 %."""
+    digits = max(0, int(count) - 2)
+    return f"{100 - 10 ** (2 - count):.{digits}f} %"
 
 
 def _short(value: float) -> str:

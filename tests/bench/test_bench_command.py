@@ -121,6 +121,7 @@ async def test_bench_relay_gives_no_figure_for_wrong_answers(tmp_path):
         (["decision", "--target", "http://127.0.0.1/"], 2, "bench relay"),
         (["relay", "--target", "ftp://x/", "--quick"], 78, "write http://host:port"),
         (["decision", "--budget", "/nowhere"], 78, "No such file"),
+        (["decision", "--quick", "--results", "/nowhere"], 2, "keeps full runs"),
     ],
 )
 async def test_bench_says_in_one_line_what_is_wrong(arguments, code, why):

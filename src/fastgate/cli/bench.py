@@ -29,12 +29,10 @@ from fastgate.cli.output import (
 )
 
 if TYPE_CHECKING:
+    from fastgate_bench.figures import Figure
     from fastgate_bench.suite import Result
 
 __all__ = ["command"]
-
-_THOUSAND = 1000
-_DETAILS = (" p90", " p999", " max")
 
 
 def command(
@@ -46,6 +44,13 @@ def command(
     out: Annotated[
         pathlib.Path | None,
         typer.Option("--out", help="Write NAME.json and NAME.html into this folder."),
+    ] = None,
+    results: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            "--results",
+            help="Keep it here, by kind of machine, and show what the last one was.",
+        ),
     ] = None,
     target: Annotated[
         str, typer.Option("--target", help="relay: measure this URL, of any server.")
@@ -97,6 +102,10 @@ def command(
         fail(f"no bench `{name}`; there are {', '.join(suite.NAMES)}", EXIT_USAGE)
     if target and name != "relay":
         fail("--target belongs to `bench relay`", EXIT_USAGE)
+    if results is not None and (quick or target):
+        fail(
+            "--results keeps full runs of fastgate: no --quick, no --target", EXIT_USAGE
+        )
     chosen = options(
         quick=quick,
         target=target,
@@ -110,16 +119,18 @@ def command(
         access_log=access_log,
     )
     with _bar() as tell:
-        result: Result = suite.run(name, chosen, budget, tell)
+        result: Result = suite.run(name, chosen, budget, tell, results)
     if as_json or not is_terminal():
         print_json(result.document())
     else:
         _print(result)
-    if out is not None:
+    for folder, write in ((out, result.write), (results, result.keep)):
+        if folder is None:
+            continue
         try:
-            written = result.write(out)
+            written = write(folder)
         except OSError as error:
-            fail(f"{out}: {error.strerror}")
+            fail(f"{folder}: {error.strerror}")
         if is_terminal() and not as_json:
             print_line(("report: ", "dim"), (str(written[-1]), ""))
     if not result.ok:
@@ -160,6 +171,9 @@ def _bar() -> Iterator[Callable[[str, float], None]]:
 
 
 def _print(result: "Result") -> None:
+    from fastgate_bench.figures import DETAILS, quantity
+    from fastgate_bench.report import verdict
+
     machine = result.machine
     print_line(
         (f"{machine['cpu']}, {machine['cores']} cores, ", "dim"),
@@ -170,29 +184,33 @@ def _print(result: "Result") -> None:
         print_line((f"{name.replace('_', ' ')}: {value}", "dim"))
     for note in result.measured.notes:
         print_line((note, "dim"))
+    has_before = any(figure.before is not None for figure in result.figures)
     rows = []
     for figure in result.figures:
-        if figure.budget is None and figure.metric.endswith(_DETAILS):
+        if figure.budget is None and figure.ok and figure.metric.endswith(DETAILS):
             continue  # in the report, and in JSON
         outcome = "" if figure.budget is None and figure.ok else "ok"
+        before = "" if figure.before is None else quantity(figure.before, figure.unit)
         rows.append(
             (
                 figure.metric,
-                _number(figure.value, figure.unit),
-                _number(figure.budget, figure.unit)
-                if figure.budget is not None
-                else "",
+                quantity(figure.value, figure.unit),
+                *([before] if has_before else []),
+                "" if figure.budget is None else _limit(figure),
                 outcome if figure.ok else "MISSED",
                 figure.why,
             )
         )
-    print_table(("metric", "value", "budget", "outcome", "note"), rows)
-    kept = "every budget is kept" if result.ok else "a budget is missed"
-    print_line((kept, "bold green" if result.ok else "bold red"))
+    columns = ["metric", "value", "budget", "outcome", "note"]
+    if has_before:
+        columns.insert(2, "before")
+    print_table(columns, rows)
+    text = verdict(result.document()["figures"])
+    print_line((text, "bold green" if result.ok else "bold red"))
 
 
-def _number(value: float | None, unit: str) -> str:
-    if value is None:
-        return "-"
-    digits = ",.0f" if abs(value) >= _THOUSAND else ".3g"  # never in powers of ten
-    return f"{value:{digits}} {unit}".rstrip()
+def _limit(figure: "Figure") -> str:
+    from fastgate_bench.figures import quantity
+
+    least = "at least " if figure.at_least else ""
+    return f"{least}{quantity(figure.budget, figure.unit)}"
