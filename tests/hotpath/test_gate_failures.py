@@ -178,5 +178,9 @@ def test_gate_explains_what_a_worker_would_count(world: World) -> None:
         trace.clear()
         decision = world.ask(forged(number), trace=trace, peer=MALLORY)
         assert outcome(decision) == "ask_key"
-    assert [step for step, _ in trace] == ["route", "shape", "failures"]
-    assert "200 failed verifications of a client, and 50 more a second" in trace[-1][1]
+    asked = Asked()
+    asked.key_answered(decision)
+    trace.clear()
+    assert outcome(world.ask(forged(), asked=asked, trace=trace)) == "bad_signature"
+    assert [step for step, _ in trace] == ["route", "shape", "failures", "signature"]
+    assert "200 failed verifications of a client, and 50 more a second" in trace[2][1]

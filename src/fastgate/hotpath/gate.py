@@ -328,6 +328,8 @@ class Gate:
             else:
                 case.deny(Reason.KEYS_UNAVAILABLE, "key")
             return None
+        if self._failures is None and case.trace is not None:
+            case.note("failures", _explained(case))
         untried = [key for key in candidates if key.thumbprint not in failed]
         if untried:
             found = self._first_verifying(case, untried, scanned, token, alg)
@@ -352,8 +354,6 @@ class Gate:
     ) -> VerificationKey | None:
         """Verify; None where no key does, or (denied) the client may not try again."""
         failures = self._failures
-        if failures is None and case.trace is not None:
-            case.note("failures", _explained(case))
         if case.decision.kind == "phantom":
             failures = None  # its issuer's word, so its faults are not the client's
         peer, now_ns = case.head.peer, case.boot_ns
