@@ -100,6 +100,9 @@ class KafkaBroker:
             "num.io.threads": "2",
             "background.threads": "1",
             "log.cleaner.enable": "false",
+            # One that was killed is believed alive for so long, and cannot come back.
+            "broker.session.timeout.ms": "1000",
+            "broker.heartbeat.interval.ms": "200",
             # As an operator's default would be, so that ours must be said.
             "log.retention.hours": "1",
         }

@@ -71,6 +71,20 @@ class Place:
         """Write into eu's stream what no gateway would."""
         raise NotImplementedError
 
+    async def cut(self, how: str = "blackhole") -> None:
+        """Let nothing pass: packets vanish, or connections are `refused`."""
+        if how == "refused":
+            await self.link.stop()
+        else:
+            await self.link.cut()
+
+    async def heal(self) -> None:
+        """Let everything pass again."""
+        if not self.link.passing.is_set():
+            self.link.heal()
+        else:
+            await self.link.start("127.0.0.1", self.port)
+
     def replace(self) -> None:
         """Put an empty server in its place."""
         self.server.stop()
@@ -164,7 +178,7 @@ class KafkaPlace(Place):
         self.server: KafkaBroker = broker
         self.prefix = f"t{next(_numbers)}"
         super().__init__(broker.far_port)
-        self._admin = AdminClient({"bootstrap.servers": broker.server})
+        self._admin = AdminClient({"bootstrap.servers": broker.server, "log_level": 0})
 
     async def open(self) -> None:
         self.port = await self.link.start("127.0.0.1", self.server.link_port)
@@ -197,7 +211,9 @@ class KafkaPlace(Place):
 
     async def inject(self, payload: bytes) -> None:
         def write() -> None:
-            producer = Producer({"bootstrap.servers": self.server.server})
+            producer = Producer(
+                {"bootstrap.servers": self.server.server, "log_level": 0}
+            )
             producer.produce(f"{self.prefix}.rev.eu", payload, partition=0)
             assert producer.flush(10) == 0
 

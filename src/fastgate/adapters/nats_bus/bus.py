@@ -182,11 +182,14 @@ class NatsBus:
                     raise ControlError("an answer was lost")
                 if status == _END_OF_BATCH:
                     return
-                stored = stored_of(headers.get("Nats-Subject", ""), headers, msg.data)
-                if stored is None or stored.origin != origin:
+                position = number(headers, "Nats-Sequence")
+                if position < 1 or headers.get("Nats-Stream") != stream_name(origin):
                     raise ControlError("a message cannot be read")
-                previous = stored.position
-                yield stored
+                previous = position
+                stored = stored_of(headers.get("Nats-Subject", ""), headers, msg.data)
+                # A foreign one keeps its position: left out, it would look like a
+                # loss for ever.
+                yield stored or Stored(origin, position, "", msg.data)
         finally:
             with contextlib.suppress(ControlError), translated():
                 await answers.unsubscribe()

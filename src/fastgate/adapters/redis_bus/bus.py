@@ -20,6 +20,7 @@ from fastgate.adapters.redis_bus.link import (
 from fastgate.adapters.redis_bus.live import Live, glance
 from fastgate.adapters.redis_bus.talk import Talk
 from fastgate.adapters.redis_bus.wire import Names, id_of, stored_of, translated
+from fastgate.domain.frame import MAX_FRAME_BYTES
 from fastgate.domain.stream import Stored, StreamState
 from fastgate.errors import ControlError
 from fastgate.ports import BusListener
@@ -116,6 +117,8 @@ class RedisBus:
 
         Raises ControlError where that stream did not say that it has it.
         """
+        if len(payload) > MAX_FRAME_BYTES:
+            raise ControlError("too large")  # Redis itself has no bound that low
         return await self._link.store(publisher, message_id, payload, ttl_s)
 
     async def state(self, origin: str) -> StreamState:
