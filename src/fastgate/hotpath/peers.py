@@ -11,7 +11,8 @@ from collections.abc import Iterable
 
 __all__ = ["TrustedPeers", "new_request_id"]
 
-# Reason: proxies in front are few; past this the memory starts anew.
+# Reason: proxies in front are few, and clients come again; past this the memory starts
+# anew.
 _REMEMBERED = 1_024
 # Reason: longer chains of one's own proxies do not occur, and each costs a look.
 _MOST_PROXIES = 8
@@ -57,7 +58,7 @@ class TrustedPeers:
             if address is None:
                 break
             found = str(address)
-            if not self._contains(address):
+            if not self.trusts(found):
                 break
         return found
 
@@ -66,12 +67,9 @@ class TrustedPeers:
             parsed = ipaddress.ip_address(address.partition("%")[0])
         except ValueError:
             return False
-        return self._contains(parsed)
-
-    def _contains(self, address: _Address) -> bool:
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
-        return any(address in network for network in self._networks)
+        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+            parsed = parsed.ipv4_mapped
+        return any(parsed in network for network in self._networks)
 
 
 def _address_in(element: bytes) -> _Address | None:
@@ -81,6 +79,8 @@ def _address_in(element: bytes) -> _Address | None:
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
+    if "%" in text:  # a zone means something on one host only, and can be any text
+        return None
     try:
         return ipaddress.ip_address(text)
     except ValueError:
