@@ -5,7 +5,9 @@ Called by: tests.fuzz.run, as `python -m tests.fuzz.child TARGET [libFuzzer argu
            with the sanitizer's runtime preloaded.
 """
 
+import random
 import sys
+from collections.abc import Callable
 
 import atheris
 
@@ -13,12 +15,27 @@ import atheris
 with atheris.instrument_imports(include=["fastgate"]):
     from tests.fuzz.targets import TARGETS
 
+_OWN_SHARE = 0.5
+
 
 def main() -> None:
     """Fuzz until a limit in the arguments, or replay the files they name."""
     name, *arguments = sys.argv[1:]
-    atheris.Setup([sys.argv[0], *arguments], TARGETS[name].check)
+    own = {"custom_mutator": _both(mutate)} if (mutate := TARGETS[name].mutate) else {}
+    atheris.Setup([sys.argv[0], *arguments], TARGETS[name].check, **own)
     atheris.Fuzz()
+
+
+def _both(
+    mutate: Callable[[bytes, random.Random], bytes],
+) -> Callable[[bytes, int, int], bytes]:
+    def mutated(data: bytes, max_size: int, seed: int) -> bytes:
+        chosen = random.Random(seed)
+        if chosen.random() < _OWN_SHARE:
+            return mutate(data, chosen)[:max_size]
+        return atheris.Mutate(data, max_size)
+
+    return mutated
 
 
 if __name__ == "__main__":

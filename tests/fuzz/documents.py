@@ -20,10 +20,7 @@ from fastgate.config.load import load
 from fastgate.control.introspection_answer import MOST_ACTIVE_S, read_answer
 from fastgate.control.jwks import KeySetError, check_keys, read_key_set
 from fastgate.domain.event import (
-    Batch,
-    decode_batch,
     decode_event,
-    encode_batch,
     encode_event,
 )
 from fastgate.domain.frame import Fields, FrameError, open_frame
@@ -81,8 +78,6 @@ def check_frame(data: bytes) -> None:
         if event.kind is not None:
             assert decode_event(encode_event(event), _KEYS) == event
     with suppress(FrameError):
-        _check_batch(decode_batch(data, _KEYS))
-    with suppress(FrameError):
         type_, fields = open_frame(data)
         if type_ == "marker":
             _check_marker(fields)
@@ -95,16 +90,6 @@ def _check_marker(fields: Fields) -> None:
     with suppress(ValueError):
         again = open_frame(encode_marker(marker))[1]
         assert decode_marker(again) == marker
-
-
-def _check_batch(batch: Batch) -> None:
-    assert [e.seq for e in batch.events] == list(
-        range(batch.events[0].seq, batch.events[0].seq + len(batch.events))
-    )
-    assert all(math.isfinite(event.at) for event in batch.events)
-    if all(event.kind is not None for event in batch.events):
-        again = decode_batch(encode_batch(batch), _KEYS)
-        assert again == batch
 
 
 def check_keys_document(data: bytes) -> None:

@@ -30,7 +30,7 @@ _LYING = (
     b"X-Forwarded-For: 10.0.0.1\r\nConnection: x-a, close\r\nX-A: b\r\n\r\n"
 )
 
-_SCRIPTS = (
+SCRIPTS = (
     (b"C" + _GET, b"U" + _OK, b"C" + _GET, b"U" + _NONE),
     # Pipelined, answered in pieces; the second while the first is on its way.
     (b"C" + _GET * 3, b"UHTTP/1.1 200 OK\r\nCont", b"Uent-Length: 3\r\n\r\nab", b"Uc"),
@@ -105,7 +105,7 @@ _SCRIPTS = (
 
 def lanes() -> Iterator[bytes]:
     """Steps: the scripts, every request with an answer, every answer to a request."""
-    yield from (STEP.join(script) for script in _SCRIPTS)
+    yield from (STEP.join(script) for script in SCRIPTS)
     for request in seeds.requests():
         plain = request.replace(STEP, b"\xfe")
         yield STEP.join((b"C" + plain, b"U" + _OK, b"U" + _NONE))

@@ -70,8 +70,6 @@ _MORE = (
     b',"optional":true}'
 )
 _FRAMES = (
-    b'{"v":1,"t":"events","origin":"eu","publisher":"n1.abcdefgh","key_id":"00000000",'
-    b'"seq":1,"ack":true,"events":[' + _EVENT + b"}," + _EVENT + _MORE + b"]}",
     b'{"v":1,"t":"event","key_id":"00000000","seq":0,"event":' + _EVENT + _MORE + b"}",
     b'{"v":1,"t":"marker","origin":"eu","writer":"n1","boot":"' + _ID.encode() + b'",'
     b'"as_of":9,"wall":1.5,"marks":{"n1.abcdefgh":{"last":3,"digest":"'

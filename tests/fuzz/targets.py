@@ -3,10 +3,20 @@
 Owns:      the list. Called by: tests.fuzz.run, tests.fuzz.child and the test beside.
 """
 
+import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from tests.fuzz import answers, documents, lane, lane_seeds, requests, seeds
+from tests.fuzz import (
+    answers,
+    documents,
+    event_frames,
+    lane,
+    lane_seeds,
+    lane_steps,
+    requests,
+    seeds,
+)
 
 _HTTP = (
     *(b"\\x0d\\x0a", b"\\x0d\\x0a\\x0d\\x0a", b"Content-Length: ", b" HTTP/1.1"),
@@ -32,6 +42,15 @@ _JSON = (
     ),
     *(b'\\"active\\":true', b'\\"crit\\":', b'\\"region\\":', b'\\"scope\\":\\"'),
 )
+_BATCH = (
+    *(b"\\xfa\\x5e\\x01", b"\\x02eu", b"\\x02us", b"\\x0bn1.abcdefgh", b"\\x03e-1"),
+    *(
+        b"\\x00\\x22",
+        b"\\x69\\x20\\x7d\\x3c",
+        b"\\xff\\xff\\xff\\xff",
+        b"\\x00\\x04lost",
+    ),
+)
 _YAML = (
     b"${REGION}",
     b"${file:/nowhere}",
@@ -51,6 +70,7 @@ class Target:
     check: Raises for an input that shows a fault; every exception counts.
     seeds: Inputs to start from. max_bytes: Longest input. words: For the mutator, in
         libFuzzer's dictionary spelling. fuzz_build_only: Other builds cannot run it.
+    mutate: Makes every other input, where bytes alone say too little.
     """
 
     check: Callable[[bytes], None]
@@ -58,6 +78,7 @@ class Target:
     max_bytes: int = 4096
     words: Iterable[bytes] = _JSON
     fuzz_build_only: bool = False
+    mutate: Callable[[bytes, random.Random], bytes] | None = None
 
 
 _STEPS = (
@@ -78,11 +99,17 @@ TARGETS = {
         words=_HTTP,
         fuzz_build_only=True,
     ),
-    "lane": Target(lane.check_lane, lane_seeds.lanes, words=(*_HTTP, *_STEPS)),
+    "lane": Target(
+        lane.check_lane,
+        lane_seeds.lanes,
+        words=(*_HTTP, *_STEPS),
+        mutate=lane_steps.mutate,
+    ),
     "tokens": Target(documents.check_token, seeds.tokens),
     "token_parts": Target(documents.check_token_parts, seeds.token_parts),
     "json": Target(documents.check_json, seeds.documents),
     "frames": Target(documents.check_frame, seeds.frames),
+    "events": Target(event_frames.check_events, event_frames.batches, words=_BATCH),
     "keys": Target(documents.check_keys_document, seeds.key_sets),
     "introspection": Target(documents.check_introspection, seeds.introspections),
     "configuration": Target(

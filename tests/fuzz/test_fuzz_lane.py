@@ -1,8 +1,12 @@
 """The lane target: its seeds pass, its steps do what they say, its rules can fail."""
 
+import random
+
 import pytest
 from tests.fuzz.lane import STEP, check_lane, play
 from tests.fuzz.lane_rules import answers_of, attempts_of
+from tests.fuzz.lane_seeds import SCRIPTS
+from tests.fuzz.lane_steps import mutate
 from tests.fuzz.wires import Wire
 
 GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -164,3 +168,16 @@ def test_lane_target_fails_when_something_is_written_after_the_end(monkeypatch):
     monkeypatch.setattr(Wire, "close", late)
     with pytest.raises(AssertionError, match="after its end"):
         check_lane(STEP.join((b"C" + GET, b"e")))
+
+
+def test_mutator_makes_scripts_that_hold_and_repeats_itself():
+    """Some hundred scripts near the known ones, the same ones each time."""
+    chosen = random.Random(1)
+    made = [mutate(STEP.join(chosen.choice(SCRIPTS)), chosen) for _ in range(300)]
+    chosen = random.Random(1)
+    assert made == [
+        mutate(STEP.join(chosen.choice(SCRIPTS)), chosen) for _ in range(300)
+    ]
+    assert len(set(made)) > 250
+    for script in made:
+        check_lane(script)

@@ -1,7 +1,7 @@
 """Every fuzz target holds for its own seeds, and sees a fault that is planted."""
 
 import pytest
-from tests.fuzz import answers, documents, requests
+from tests.fuzz import answers, documents, event_frames, requests
 from tests.fuzz.targets import TARGETS
 
 EVERYWHERE = [name for name, target in TARGETS.items() if not target.fuzz_build_only]
@@ -72,3 +72,19 @@ def test_json_target_fails_when_the_scanners_differ(monkeypatch):
     )
     with pytest.raises(AssertionError):
         documents.check_json(b'{"sub":"a"}')
+
+
+@pytest.mark.parametrize("at", [0, 2, 3, 17, 21, 36, 60])
+def test_events_target_fails_when_one_octet_is_read_differently(monkeypatch, at):
+    """The compiled reader gets another octet than the slow one, of head or event."""
+    (frame, *_) = event_frames.batches()
+    event_frames.check_events(frame)
+    read_batch = event_frames.read_batch
+
+    def other(data, keys):
+        changed = bytes((*data[:at], data[at] ^ 1, *data[at + 1 :]))
+        return read_batch(changed, keys)
+
+    monkeypatch.setattr(event_frames, "read_batch", other)
+    with pytest.raises(AssertionError):
+        event_frames.check_events(frame)
