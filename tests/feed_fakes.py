@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import struct
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -61,6 +62,17 @@ class FakeIndex:
             del self.entries[key]
         return True
 
+    def insert_many(self, packed: bytes) -> int:
+        records = list(struct.iter_unpack("=16sII", packed))
+        return sum(self.insert(*record) != 3 for record in records)
+
+    def records(self, cursor: int, slots: int) -> tuple[bytes, int]:
+        packed = [struct.pack("=16sII", k, *at) for k, at in self.entries.items()]
+        return b"".join(packed), 0
+
+    def begin_rebuild(self, entries: int = 0) -> bool:
+        return True
+
     def recover(self, mixed: int, seed0: int, seed1: int) -> bytes | None:
         return next((k for k in self.entries if _mix(k, seed0, seed1) == mixed), None)
 
@@ -73,7 +85,7 @@ class FakeIndex:
         return self.urgent
 
     def stats(self) -> dict[str, int]:
-        return {"entries": len(self.entries)}
+        return {"entries": len(self.entries), "applied": len(self.order)}
 
 
 def _mix(key: bytes, seed0: int, seed1: int) -> int:
@@ -235,11 +247,13 @@ class FakeJournal:
         self.hands: list[tuple[str, str]] = []
         self.failing = False
         self.pruned = 0
+        self.saved = 0
 
     def copy(self) -> "FakeJournal":
         other = FakeJournal(self._node, start=JournalStart.KEPT)
         other.publisher, other.last = self.publisher, self.last
         other.rows, other.hands = list(self.rows), list(self.hands)
+        other.saved = self.saved
         return other
 
     def _check(self) -> None:
@@ -265,6 +279,10 @@ class FakeJournal:
         self.rows.append(kept)
         self.hands += [(event.id, home) for home in event.hand]
         return kept
+
+    async def note_saved(self, serial: int) -> None:
+        self._check()
+        self.saved = serial
 
     async def published(self, rows: Sequence[int], position: int) -> None:
         self._check()

@@ -7,7 +7,7 @@ One file, longer than others, so that all borders of the product can be read in 
 place; it holds no code.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,6 +37,7 @@ __all__ = [
     "Meter",
     "RevocationReader",
     "RevocationWriter",
+    "SnapshotStore",
     "Served",
     "UpstreamDialer",
     "UpstreamLink",
@@ -92,6 +93,18 @@ class RevocationWriter(Protocol):
 
     def settle(self, key: bytes, cutoff: int, expiry: int) -> bool:
         """Set an entry to what is left of it after a lift; expiry 0: nothing."""
+        ...
+
+    def insert_many(self, packed: bytes | memoryview) -> int:
+        """Insert records of key, cutoff and expiry; return how many fit."""
+        ...
+
+    def records(self, cursor: int, slots: int) -> tuple[bytes, int]:
+        """Return the live entries of the next slots, and the cursor behind them."""
+        ...
+
+    def begin_rebuild(self, entries: int = 0) -> bool:
+        """Make room for so many entries."""
         ...
 
     def set_evidence(self, origin: int, boot_ns: int) -> None:
@@ -528,7 +541,34 @@ class Journal(Protocol):
 
     @property
     def publisher(self) -> str:
+class SnapshotStore(Protocol):
+    """Where a saved state of the feed is kept; whole, or not at all."""
+
+    async def save(self, parts: AsyncIterator[bytes]) -> int:
+        """Put a state in the place of the one before; return its bytes.
+
+        Raises ControlError where that failed; the one before is intact then.
+        """
+        ...
+
+    async def load(self) -> memoryview | None:
+        """Return what was saved, None where nothing was.
+
+        Raises ControlError for anything that is not as it was saved.
+        """
+        ...
+
+
         """The random id made together with the journal."""
+        ...
+
+    @property
+    def saved(self) -> int:
+        """The serial number of the newest saved state, 0 for none."""
+        ...
+
+    async def note_saved(self, serial: int) -> None:
+        """Note that a state was saved: an older one is not taken any more."""
         ...
 
     @property

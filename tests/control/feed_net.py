@@ -75,6 +75,7 @@ class Net:
         journal: FakeJournal | None = None,
         settings: FeedSettings = SETTINGS,
         index: FakeIndex | None = None,
+        **parts: object,
     ) -> Node:
         name = name or f"gw-{region}-1"
         bus, index = FakeBus(self.broker, region), index or FakeIndex()
@@ -96,6 +97,7 @@ class Net:
             clock=clock,
             settings=settings,
             alarms=alarm,
+            **parts,
         )
         return Node(feed, bus, index, journal, clock, alarms)
 

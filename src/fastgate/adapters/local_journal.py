@@ -66,6 +66,7 @@ class LocalJournal:
         self._lock = -1
         self._publisher = ""
         self._last = 0
+        self._saved = 0
         self._waiting: list[tuple[Event, asyncio.Future[Kept]]] = []
         self._flushing: asyncio.Task[None] | None = None
 
@@ -78,6 +79,17 @@ class LocalJournal:
     def last(self) -> int:
         """The highest number given under `publisher`."""
         return self._last
+
+    @property
+    def saved(self) -> int:
+        """The serial number of the newest saved state, 0 for none."""
+        return self._saved
+
+    async def note_saved(self, serial: int) -> None:
+        """Note that a state was saved: an older one is not taken any more."""
+        statement = "INSERT OR REPLACE INTO meta VALUES ('saved', ?)"
+        await self._write(statement, [(str(serial),)])
+        self._saved = serial
 
     async def open(self) -> JournalStart:
         """Open or make it.
@@ -236,6 +248,7 @@ class LocalJournal:
             db.close()
             raise
         self._db = db
+        self._saved = int(meta.get("saved", 0))
         if meta.get("node") == self._node and meta.get("publisher"):
             self._publisher, self._last = meta["publisher"], int(meta["last"])
         else:

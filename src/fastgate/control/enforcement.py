@@ -6,7 +6,7 @@ Source:    REVOCATION.md sections 3 (lift, hash keys) and 5 (native arrays).
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from fastgate.control.feed_settings import FeedSettings
@@ -61,22 +61,41 @@ class Enforcement:
         steady: SteadyWall,
         alarm: Callable[[str, str, bool], None],
     ) -> None:
-        self._origins = origins
+        self.origins = origins
         self._speaks_for = speaks_for
         self._known_keys = settings.known_keys
         # In an order of its own, so that restarts agree on it.
-        self._key_ids = tuple(sorted(settings.known_keys))
+        self.key_ids = tuple(sorted(settings.known_keys))
         self._kids = kids
         self._steady = steady
         self._alarm = alarm
         self._swept = 0
         # Something that this node entered or read is not in its index.
         self.incomplete = False
+        self._writer = writer
+        self._limit = settings.capacity * _EVENTS_PER_ENTRY
+        self.begin_anew(None)
+
+    def begin_anew(self, seeds: tuple[int, int] | None) -> None:
+        """Begin with an empty store; before anything was taken.
+
+        seeds: Those of the records that will be loaded.
+        """
         self.store = EventStore(
-            writer,
-            origins=origins,
-            hash_keys=self._key_ids,
-            limit=settings.capacity * _EVENTS_PER_ENTRY,
+            self._writer,
+            origins=self.origins,
+            hash_keys=self.key_ids,
+            limit=self._limit,
+            seeds=seeds,
+        )
+
+    def numbers(
+        self, origins: Sequence[str], key_ids: Sequence[str]
+    ) -> tuple[bytes, bytes]:
+        """Return what numbers of saved origins and hash keys are now."""
+        return (
+            _renumbered(origins, self.origins, 64),
+            _renumbered(key_ids, self.key_ids, 16),
         )
 
     @property
@@ -110,7 +129,7 @@ class Enforcement:
             spoken,
             self.now_s,
         )
-        return self._fitted(fits)
+        return self.fitted(fits)
 
     def apply(self, frame: EventFrame, position: int) -> bool:
         """Take a batch of a stream; False where something does not fit."""
@@ -119,7 +138,7 @@ class Enforcement:
                 if frame.is_special(index):
                     event = event_of(frame, index)
                     self._note_kid(event, spoken=event.origin == frame.origin)
-        return self._fitted(self.store.apply(frame, position, self.now_s))
+        return self.fitted(self.store.apply(frame, position, self.now_s))
 
     def _note_kid(self, event: Event, *, spoken: bool) -> None:
         if event.kind is not Kind.KID or not spoken:
@@ -129,11 +148,16 @@ class Enforcement:
         elif not self.is_lifted(event):
             self._kids.note(event)
 
-    def _fitted(self, fits: bool) -> bool:
+    def fitted(self, fits: bool) -> bool:
+        """Note whether something found room; returns that."""
         if not fits:
             self.incomplete = True
             self._alarm("index_full", "index", True)
         return fits
+
+    def published(self, id_: str, origin: str) -> tuple[int, int] | None:
+        """Return number and position at which an origin has said an id lately."""
+        return self.store.published(id_, origin)
 
     def settle(self) -> None:
         """Let lifts take effect: all that may revoke a key has been read."""
@@ -178,11 +202,17 @@ class Enforcement:
         _, origin, kind, expires, cutoff, _, lifted, _, hash_key = record
         return Known(
             id=id_,
-            origin=self._origins[origin] if origin < len(self._origins) else "",
+            origin=self.origins[origin] if origin < len(self.origins) else "",
             kind=_KINDS[kind],
             key=key,
-            key_id=self._key_ids[hash_key] if hash_key < len(self._key_ids) else "",
+            key_id=self.key_ids[hash_key] if hash_key < len(self.key_ids) else "",
             cutoff=cutoff,
             expires=expires,
             lifted=lifted,
         )
+
+
+def _renumbered(then: Sequence[str], now: Sequence[str], room: int) -> bytes:
+    # The last number stands for what this configuration does not have.
+    numbers = [now.index(name) if name in now else room - 1 for name in then]
+    return bytes(numbers + [room - 1] * (room - len(numbers)))

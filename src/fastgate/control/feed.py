@@ -7,7 +7,6 @@ Source:    REVOCATION.md. Nothing that arrives can crash it: what cannot be read
 """
 
 import asyncio
-import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Coroutine, Iterable
@@ -21,28 +20,27 @@ from fastgate.control.handover import Handover
 from fastgate.control.housekeeping import FULL_AT, Housekeeping
 from fastgate.control.journal import Publisher
 from fastgate.control.kid_renewal import KidRenewal
-from fastgate.control.markers import MARKER_TTL_S, MarkerWriter
+from fastgate.control.markers import MarkerWriter
 from fastgate.control.origin import OriginTracker
 from fastgate.control.origin_reader import OriginReader
-from fastgate.control.pause import pause
+from fastgate.control.pulse import Pulse
 from fastgate.control.receipts import Receipts
+from fastgate.control.snapshots import Snapshots
 from fastgate.control.steady import SteadyWall
 from fastgate.domain.entry import Entry
 from fastgate.domain.event import Batch, EventFrame
 from fastgate.domain.frame import NAME, FrameError
 from fastgate.domain.freshness import NonceLog
-from fastgate.domain.marker import Report, decode_report, encode_report
+from fastgate.domain.marker import decode_report
 from fastgate.domain.stream import Stored
 from fastgate.errors import ConfigError, ControlError
-from fastgate.ports import Bus, Clock, Journal, RevocationWriter
+from fastgate.ports import Bus, Clock, Journal, RevocationWriter, SnapshotStore
 
 __all__ = ["Feed", "Receipt"]
 
 _log = logging.getLogger(__name__)
 
 _RESTART_S = 1.0
-# Reason: an urgent burst must not become a burst of reports from every node.
-_REPORT_GAP_S = 0.02
 
 
 class Feed:
@@ -53,6 +51,7 @@ class Feed:
     standalone: The node stands in as origin for every region (bus `local`).
     alarms: Called with name, dependency and whether it is on, at every change.
     held_keys: Returns issuer (`iss`) and kid of every key in use.
+    snapshots: Where the state is saved; None: nowhere.
     """
 
     def __init__(
@@ -69,6 +68,7 @@ class Feed:
         settings: FeedSettings,
         alarms: Callable[[str, str, bool], None],
         held_keys: Callable[[], Iterable[tuple[str, str]]] = tuple,
+        snapshots: SnapshotStore | None = None,
     ) -> None:
         for name in (region, node, *origins):
             if not NAME.fullmatch(name):
@@ -106,8 +106,6 @@ class Feed:
             alarm=self.alarm,
         )
         self._nonces = NonceLog()
-        self._nonce = secrets.token_hex(8)
-        self._reported_ns = -(10**18)
         self._report_now = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.receipts = Receipts()
@@ -128,7 +126,7 @@ class Feed:
             clock=clock,
             known_keys=settings.known_keys,
             nearly_full=self._nearly_full,
-            published=self.enforcement.store.published,
+            published=self.enforcement.published,
             alarm=self.alarm,
         )
         self.trackers: dict[str, OriginTracker] = {}
@@ -144,6 +142,7 @@ class Feed:
             max_token_lifetime_s=settings.lifetimes.max_token_s,
         )
 
+        self._pulse = Pulse(self, self._markers, self._nonces, self._report_now)
         self._entries = Entries(
             region=region,
             node=node,
@@ -158,6 +157,18 @@ class Feed:
             report=self._report_now.set,
         )
         self._house = Housekeeping(self, journal, self._prove)
+        self.snapshots = Snapshots(
+            node=node,
+            store=snapshots,
+            journal=journal,
+            writer=writer,
+            enforcement=self.enforcement,
+            trackers=self.trackers,
+            clock=clock,
+            every_s=settings.snapshot_every_s,
+            applied_row=lambda: self.publisher.row,
+            alarm=self.alarm,
+        )
 
     def _add_origin(self, index: int, origin: str) -> None:
         tracker = self.trackers[origin] = OriginTracker(
@@ -183,20 +194,21 @@ class Feed:
 
         Raises StartError where the journal cannot be opened.
         """
-        await self.publisher.open()
+        await self.publisher.open(self.snapshots.restore)
         await self.handover.resume()
         self._supervise("publish", self.publisher.run)
         self._supervise("watch", self._house.watch)
         self._supervise("house", self._house.keep)
         self._supervise("lengthen", self._house.lengthen)
+        self._supervise("snapshot", self.snapshots.run)
         if self.standalone:
             # The journal is all there is.
             self.enforcement.settle()
             self.publisher.verified()
         else:
             self._supervise("handover", self.handover.run)
-            self._supervise("report", self._report)
-            self._supervise("marker", self._mark)
+            self._supervise("report", self._pulse.report)
+            self._supervise("marker", self._pulse.mark)
             for origin, reader in self.readers.items():
                 self._supervise(f"read-{origin}", reader.run)
         await self.bus.start(self)
@@ -220,6 +232,7 @@ class Feed:
                 task.cancel()
             _, left = await asyncio.wait(left, timeout=0.5)
         await self.bus.stop()
+        await self.snapshots.last_words()
         await self.publisher.close()
 
     def _supervise(
@@ -357,40 +370,3 @@ class Feed:
         Returns the verdict and a line per origin with what it waits for.
         """
         return feed_status.ready(self)
-
-    # The tasks of the second.
-
-    async def _report(self) -> None:
-        while True:
-            await pause(self._report_now, self._report_in_s())
-            now_ns = self.clock.boot_ns()
-            if self._report_in_s() == 0:
-                # An extra report, asked for by an event, repeats the nonce, so that
-                # the log of nonces keeps its reach in time.
-                self._nonce = secrets.token_hex(8)
-                self._nonces.sent(self._nonce, now_ns)
-                self._reported_ns = now_ns
-            positions = {o: t.applied for o, t in self.trackers.items()}
-            report = Report(self.region, self.node, self._nonce, positions)
-            with contextlib.suppress(ControlError):  # the next one is a second away
-                await self.bus.report(encode_report(report))
-            await asyncio.sleep(_REPORT_GAP_S)
-
-    def _report_in_s(self) -> float:
-        since_ns = self.clock.boot_ns() - self._reported_ns
-        return max(0.0, self.settings.tick_s - since_ns / 1e9)
-
-    async def _mark(self) -> None:
-        own = self.trackers[self.region]
-        while True:
-            await asyncio.sleep(self.settings.tick_s)
-            if not self._markers.is_due(own, self.clock.boot_ns()):
-                continue
-            payload = self._markers.compose(own)
-            name = f"{self.publisher.name}/marker/{secrets.token_hex(8)}"
-            try:
-                await self.bus.publish(
-                    self.publisher.name, "marker", name, payload, MARKER_TTL_S
-                )
-            except ControlError as error:
-                _log.info("the marker was not taken: %s", error)

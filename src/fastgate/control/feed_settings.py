@@ -25,6 +25,7 @@ class FeedSettings:
     capacity: Live entries that the index is made for.
     publish_wait_s: How long an entry waits for the stream before it is pending.
     regions_wait_s: How long `wait: regions` waits for the other regions.
+    snapshot_every_s: Least pause between two saved states.
     tick_s: Interval of markers and reports; tests make it short.
     """
 
@@ -38,6 +39,7 @@ class FeedSettings:
     publish_wait_s: float = 2.0
     regions_wait_s: float = 10.0
     tick_s: float = 1.0
+    snapshot_every_s: float = 60.0
 
     @property
     def known_keys(self) -> frozenset[str]:

@@ -10,13 +10,13 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 
 from fastgate.control import journal_walk
 from fastgate.control.pause import pause
 from fastgate.control.sent_log import SentLog
 from fastgate.control.steady import SteadyWall
+from fastgate.control.waiting import Waiting
 from fastgate.domain.event import (
     MAX_EVENTS,
     Batch,
@@ -47,24 +47,6 @@ _RETRY_LAST_S = 2.0
 _RENEW_EVERY_NS = 10_000_000_000
 # Reason: long enough for whoever is called by an alarm to see which one it was.
 _SHOWN_NS = 3_600 * 10**9
-
-
-@dataclass(slots=True)
-class Waiting:
-    """An event between its commit and its publication.
-
-    done: The position in the stream; never an exception.
-    """
-
-    kept: Kept
-    done: asyncio.Future[int]
-    since_ns: int
-    ack: bool = False
-
-    @property
-    def position(self) -> int:
-        """Position in the stream, 0 while it is pending."""
-        return self.done.result() if self.done.done() else 0
 
 
 class Publisher:
@@ -109,6 +91,8 @@ class Publisher:
         self._resent = 0
         self._again_now = asyncio.Event()
         self.pruned_ns = 0
+        # Highest row that is in the own index.
+        self.row = 0
 
     @property
     def name(self) -> str:
@@ -124,20 +108,26 @@ class Publisher:
         """Return the event that has waited longest."""
         return next(iter(self._pending.values()), None)
 
-    async def open(self) -> None:
+    async def open(self, restore: Callable[[], Awaitable[int]] | None = None) -> None:
         """Open the journal and put what it has into the own index.
 
+        restore: Loads a saved state; returns the row up to which it has everything.
         Raises StartError where the journal belongs to somebody else.
         """
         start = await self._journal.open()
         self._alarm("journal_replaced", "journal", start is JournalStart.REPLACED)
-        async for page in journal_walk.pages(self._journal):
+        included = await restore() if restore else 0
+        for kept in await journal_walk.unpublished(self._journal):
+            self._queue(kept, ack=False)
+        async for page in journal_walk.pages(self._journal, included):
             for kept in page:
-                self._insert(kept.event)
-                if kept.publisher == self.name:
-                    self._sent.note(kept.event.seq, kept.event.id)
-                if kept.position == 0:
-                    self._queue(kept, ack=False)
+                self._take(kept)
+
+    def _take(self, kept: Kept) -> None:
+        self._insert(kept.event)
+        self.row = max(self.row, kept.row)
+        if kept.publisher == self.name:
+            self._sent.note(kept.event.seq, kept.event.id)
 
     async def close(self) -> None:
         """Wait for commits under way and close the journal; pending ones stay in it."""
@@ -189,6 +179,7 @@ class Publisher:
             raise
         self._alarm("journal", "journal", False)
         self._insert(kept.event)
+        self.row = max(self.row, kept.row)
         known = self._by_id.get(event.id)
         if known is not None:
             return known
@@ -203,7 +194,7 @@ class Publisher:
         return waiting
 
     def _wait(self, kept: Kept, ack: bool) -> Waiting:
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        done = asyncio.get_running_loop().create_future()
         return Waiting(kept, done, self._clock.boot_ns(), ack)
 
     def _queue(self, kept: Kept, *, ack: bool) -> Waiting:

@@ -60,9 +60,8 @@ def runs(events: Iterable[Event]) -> Iterator[list[Event]]:
         yield run
 
 
-async def pages(journal: Journal) -> AsyncGenerator[list[Kept], None]:
-    """Yield everything, in order. Raises ControlError."""
-    row = 0
+async def pages(journal: Journal, row: int = 0) -> AsyncGenerator[list[Kept], None]:
+    """Yield everything behind a row, in order. Raises ControlError."""
     while page := await journal.read(row):
         yield page
         row = page[-1].row

@@ -8,11 +8,11 @@ Source:    REVOCATION.md section 4. Complete as of a marker: every message befor
            runs on by itself: no fault here needs to be noticed to be safe.
 """
 
-import enum
 from collections import Counter, deque
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 
+from fastgate.control.origin_plan import OriginState, Plan
+from fastgate.control.saved_state import SavedStream
 from fastgate.domain.digest import PublisherState
 from fastgate.domain.event import MAGIC, Batch, EventFrame, read_batch
 from fastgate.domain.frame import FaultKind, FrameError, open_frame
@@ -37,23 +37,6 @@ _MAX_PUBLISHERS = 4_096
 _MAX_OWN = 4_096
 _REREAD_FIRST_NS = 2_000_000_000
 _REREAD_LAST_NS = 60_000_000_000
-
-
-class OriginState(enum.StrEnum):
-    """How a view of an origin stands; a word for people, no input of any decision."""
-
-    NEVER_HEARD = "never heard"
-    BEHIND = "behind"
-    STALE = "stale"
-    FRESH = "fresh"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A stretch of the stream to read: positions in (after, to]."""
-
-    after: int
-    to: int
 
 
 class OriginTracker:
@@ -169,6 +152,21 @@ class OriginTracker:
         """Read everything again: applying a message failed for a reason unknown."""
         self._plan_reread(now_ns, wanted=True)
         self.full = True
+
+    # What is kept on the disk.
+
+    def saved(self) -> SavedStream | None:
+        """Return what was read, for a snapshot; None where it is not all enforced."""
+        if not self.caught_up or self._flaw or self.full or self._unread:
+            return None
+        sums = {name: state.dump() for name, state in self._publishers.items()}
+        return SavedStream(self._incarnation, self.position, sums)
+
+    def restore(self, stream: SavedStream) -> None:
+        """Go on from what a snapshot has; nothing is proven by it."""
+        loaded = {n: PublisherState.load(raw) for n, raw in stream.sums.items()}
+        self._publishers.update(loaded)
+        self._incarnation, self.position = stream.incarnation, stream.position
 
     # What is to be done.
 

@@ -27,6 +27,7 @@ from fastgate.adapters.shared_document import SharedDocument
 from fastgate.adapters.shared_memory import (
     Views,
 )
+from fastgate.adapters.snapshot_file import SnapshotFile
 from fastgate.admin.api import AdminListener
 from fastgate.admin.status_page import StatusListener
 from fastgate.config.model import Config
@@ -229,6 +230,7 @@ def _build_feed(
         settings=settings,
         alarms=alarms.set,
         held_keys=keyring.named,
+        snapshots=SnapshotFile(pathlib.Path(config.state_dir), settings.hash_key),
     )
 
 

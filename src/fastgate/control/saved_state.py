@@ -1,0 +1,135 @@
+"""Saved state: the parts of a snapshot, and how they are told apart.
+
+Owns:      the layout inside of the file; which parts may be absent.
+Called by: control.snapshots.
+Source:    REVOCATION.md sections 4 (backfill from a saved snapshot) and 5.
+
+A part is a word of four letters, its length in eight octets, and its content. The file
+as a whole is guarded by a hash, so that what is read here was written here; it is read
+strictly all the same, since another version of fastgate may have written it.
+"""
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import orjson
+
+from fastgate.errors import ControlError
+
+__all__ = ["Head", "SavedStream", "part", "parts", "read_head"]
+
+_FRAME = struct.Struct(">4sQ")
+
+
+@dataclass(frozen=True, slots=True)
+class SavedStream:
+    """What was read of an origin's stream.
+
+    sums: By publisher, as PublisherState.dump gave them.
+    """
+
+    incarnation: str
+    position: int
+    sums: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a snapshot says of itself.
+
+    node: Whose it is. serial: Grows with each one of that node. publisher, row: The
+    journal, and the row up to which everything in it is included. wall_s: When.
+    origins, key_ids: Names by the numbers that records use. seeds: Of the store.
+    streams: By origin; an origin without one is read from its start.
+    """
+
+    node: str
+    serial: int
+    publisher: str
+    row: int
+    wall_s: int
+    origins: tuple[str, ...]
+    key_ids: tuple[str, ...]
+    seeds: tuple[int, int]
+    entries: int
+    streams: Mapping[str, SavedStream]
+
+    def encode(self) -> bytes:
+        """Return the first part, without the sums."""
+        return orjson.dumps(
+            {
+                "node": self.node,
+                "serial": self.serial,
+                "publisher": self.publisher,
+                "row": self.row,
+                "wall_s": self.wall_s,
+                "origins": self.origins,
+                "key_ids": self.key_ids,
+                "seeds": self.seeds,
+                "entries": self.entries,
+                "streams": {
+                    origin: [stream.incarnation, stream.position, list(stream.sums)]
+                    for origin, stream in self.streams.items()
+                },
+            }
+        )
+
+
+def part(word: bytes, content: bytes) -> bytes:
+    """Return one part as it is written."""
+    return _FRAME.pack(word, len(content)) + content
+
+
+def parts(state: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+    """Yield the parts in order. Raises ControlError for a broken row of them."""
+    at = 0
+    while at < len(state):
+        if len(state) - at < _FRAME.size:
+            raise ControlError("the snapshot ends in the middle")
+        word, size = _FRAME.unpack_from(state, at)
+        at += _FRAME.size
+        if len(state) - at < size:
+            raise ControlError("the snapshot ends in the middle")
+        yield word, state[at : at + size]
+        at += size
+
+
+def read_head(found: Iterator[tuple[bytes, memoryview]]) -> Head:
+    """Return the head, from the first parts of a snapshot. Raises ControlError."""
+    try:
+        word, content = next(found)
+        said = orjson.loads(content)
+        streams = {
+            origin: SavedStream(incarnation, position, _sums(found, publishers))
+            for origin, (incarnation, position, publishers) in said["streams"].items()
+        }
+        head = Head(
+            node=said["node"],
+            serial=said["serial"],
+            publisher=said["publisher"],
+            row=said["row"],
+            wall_s=said["wall_s"],
+            origins=tuple(said["origins"]),
+            key_ids=tuple(said["key_ids"]),
+            seeds=(int(said["seeds"][0]), int(said["seeds"][1])),
+            entries=said["entries"],
+            streams=streams,
+        )
+    except (StopIteration, ValueError, TypeError, KeyError, IndexError) as exc:
+        raise ControlError("the snapshot has no head that can be read") from exc
+    if word != b"HEAD":
+        raise ControlError("the snapshot has no head")
+    return head
+
+
+def _sums(
+    found: Iterator[tuple[bytes, memoryview]], publishers: list[str]
+) -> dict[str, bytes]:
+    sums = {}
+    for publisher in publishers:
+        word, content = next(found)
+        if word != b"SUMS":
+            raise ValueError("sums are expected")
+        sums[publisher] = bytes(content)
+    return sums
