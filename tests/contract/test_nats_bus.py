@@ -133,20 +133,6 @@ async def test_stream_that_drops_live_events_is_refused(rig, flaw):
         await other.stop()
 
 
-async def test_bus_that_is_down_from_the_start_is_told(tmp_path):
-    """F1: nobody may wait for a first word that never comes."""
-    server = NatsServer(tmp_path / "nats")  # not started
-    settings = NatsSettings(servers=(server.url,))
-    bus = NatsBus(settings, region="eu", node="gw", origins=("eu",))
-    listener = Listener()
-    await bus.start(listener)
-    try:
-        await until(lambda: listener.up)
-        assert listener.up[0] is False
-    finally:
-        await bus.stop()
-
-
 async def test_expired_messages_leave_no_gap_in_a_replay(rig):
     """A hole by TTL is a jump in positions, and nothing else."""
     await rig.say(b"stays")
@@ -203,46 +189,6 @@ async def test_publish_is_refused_when_the_stream_is_full(tmp_path):
         assert (await rig.read())[0].payload.startswith(b"0.000000")
 
 
-async def test_publish_fails_at_once_when_the_server_is_down_and_heals_by_itself(rig):
-    """Nothing is kept for later by the client: later it would be a lie."""
-    rig.server.stop()
-    await until(lambda: rig.listener.up[-1] is False)
-    with pytest.raises(ControlError, match="not connected"):
-        await rig.say(b"early")
-    rig.server.start()
-    await until(lambda: rig.listener.up[-1] is True)
-    await rig.say(b"late")
-    assert [stored.payload for stored in await rig.read()] == [b"late"]
-    await until(lambda: [s.payload for s in rig.listener.stored] == [b"late"])
-
-
-async def test_bus_connects_when_the_server_starts_later(tmp_path):
-    """F1: down at start is a state, not a failure."""
-    async with contextlib.AsyncExitStack() as stack:
-        server = NatsServer(tmp_path / "nats")
-        rig = Rig(server, stack)
-        await rig.start()
-        with pytest.raises(ControlError):
-            await rig.bus.state("eu")
-        await stack.enter_async_context(running(server))
-        await rig.up()
-        assert (await rig.bus.state("eu")).last == 0
-
-
-async def test_stream_is_made_anew_when_the_server_forgot_it(rig):
-    """Another incarnation, told apart by its time of making."""
-    await rig.say(b"before")
-    before = await rig.bus.state("eu")
-    rig.server.stop()
-    rig.server.wipe()
-    rig.server.start()
-    await until(lambda: len(rig.listener.up) >= 3)
-    await rig.up()
-    after = await rig.bus.state("eu")
-    assert after.incarnation != before.incarnation
-    assert after.last == 0
-
-
 async def test_stream_is_made_anew_when_somebody_deleted_it_meanwhile(rig):
     """The publisher notices at its next message."""
     client = await rig.client()
@@ -255,18 +201,6 @@ async def test_stream_is_made_anew_when_somebody_deleted_it_meanwhile(rig):
             break
         await asyncio.sleep(0.02)
     assert [stored.payload for stored in await rig.read()] == [b"kept"]
-
-
-async def test_requests_end_when_the_server_is_frozen(rig):
-    """A frozen server closes nothing; every wait is bounded all the same."""
-    rig.server.freeze()
-    for _ in range(2):
-        with pytest.raises(ControlError):
-            await rig.say(b"x")
-    rig.server.thaw()
-    await until(lambda: rig.listener.up[-1] is True)
-    await rig.say(b"y")
-    assert b"y" in [stored.payload for stored in await rig.read()]
 
 
 async def test_foreign_messages_are_no_events(rig):

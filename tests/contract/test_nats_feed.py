@@ -1,4 +1,4 @@
-"""Whole feeds over real servers: one shared, and one a region behind a transit."""
+"""Whole feeds over a mesh of NATS servers: one a region, behind a transit."""
 
 import asyncio
 import contextlib
@@ -67,31 +67,25 @@ async def start(
 @dataclass
 class World:
     servers: dict[str, NatsServer]
-    transit: NatsServer | None
     nodes: dict[str, Node]
 
 
-@pytest.fixture(params=["shared", "domains"])
-async def world(request, tmp_path: Path) -> AsyncGenerator[World, None]:
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncGenerator[World, None]:
     async with contextlib.AsyncExitStack() as stack:
-        if request.param == "shared":
-            one, transit = NatsServer(tmp_path / "one"), None
-            servers = dict.fromkeys(REGIONS, one)
-            await stack.enter_async_context(running(one))
-        else:
-            port = free_port()
-            transit = NatsServer(tmp_path / "hub", domain="hub", leaf_port=port)
-            servers = {
-                region: NatsServer(tmp_path / region, domain=region, leaves=[port])
-                for region in REGIONS
-            }
-            await stack.enter_async_context(running(transit, *servers.values()))
+        port = free_port()
+        transit = NatsServer(tmp_path / "hub", domain="hub", leaf_port=port)
+        servers = {
+            region: NatsServer(tmp_path / region, domain=region, leaves=[port])
+            for region in REGIONS
+        }
+        await stack.enter_async_context(running(transit, *servers.values()))
         nodes = {
             region: await start(stack, tmp_path / f"gw-{region}", region, server)
             for region, server in servers.items()
         }
         await until(lambda: all(node.fresh() for node in nodes.values()), within_s=20)
-        yield World(servers, transit, nodes)
+        yield World(servers, nodes)
 
 
 async def test_revocation_is_published_and_enforced_in_the_other_region(world):
