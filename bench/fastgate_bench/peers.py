@@ -273,6 +273,23 @@ def _family(one: Measurement) -> str:
     return one.subject.name.partition("-")[0]
 
 
+def _cost_stack(measured: Measured) -> list[Bars]:
+    """Return what a request through fastgate is made of, if all of it has a figure."""
+    names = ("fastgate-public", "fastgate-seen", "fastgate-fresh")
+    stages = [measured.stage(name) for name in names]
+    cost = [s.values["cpu"] for s in stages if s is not None and not s.missing]
+    if len(cost) < len(names):
+        return []
+    relay, seen, fresh = cost
+    parts = [
+        ("relay", relay),
+        ("checks of a token seen before", max(0.0, seen - relay)),
+        ("signature and first sight of a token", max(0.0, fresh - seen)),
+    ]
+    rows = {"open route": parts[:1], "token seen": parts[:2], "token never seen": parts}
+    return [Bars("Cost stack of a request through fastgate (CPU)", "us", rows)]
+
+
 def _describe(measured: Measured, bench: _Bench) -> None:
     rate = bench.options.rate
     small = [one for one in MEASUREMENTS if not one.body_bytes]
@@ -288,6 +305,7 @@ def _describe(measured: Measured, bench: _Bench) -> None:
             if stage is not None and not stage.missing
         }
         measured.charts.append(Bars(title, "us", rows))
+    measured.charts += _cost_stack(measured)
     if rate:
         names = [one.name for one in small if one.name in bench.rounds]
         points = {name: bench.rounds[name].points() for name in names}

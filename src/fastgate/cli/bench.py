@@ -53,7 +53,10 @@ def command(
         ),
     ] = None,
     target: Annotated[
-        str, typer.Option("--target", help="relay: measure this URL, of any server.")
+        str,
+        typer.Option(
+            "--target", help="relay: measure this URL, of any server that is yours."
+        ),
     ] = "",
     token_file: Annotated[
         pathlib.Path | None,
@@ -65,13 +68,22 @@ def command(
     ] = None,
     rate: Annotated[
         float,
-        typer.Option("--rate", min=0, help="Requests a second; 0: half the maximum."),
+        typer.Option(
+            "--rate",
+            min=0,
+            help="Requests a second, open loop. 0: relay half of the maximum that it "
+            "finds first, peers as fast as they answer.",
+        ),
     ] = 0.0,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0, max=600, help="Of each measurement.")
+        float,
+        typer.Option(
+            "--seconds", min=0, max=600, help="Of each measurement; 0: 5, quick 0.5."
+        ),
     ] = 0.0,
     rounds: Annotated[
-        int, typer.Option("--rounds", min=0, max=100, help="Of each measurement.")
+        int,
+        typer.Option("--rounds", min=0, max=100, help="0: as the bench finds right."),
     ] = 0,
     connections: Annotated[
         int,
@@ -83,17 +95,24 @@ def command(
         int, typer.Option("--churn", min=0, help="Requests a connection; 0: no limit.")
     ] = 0,
     access_log: Annotated[
-        bool, typer.Option("--access-log", help="With the access log of each gateway.")
+        bool,
+        typer.Option(
+            "--access-log", help="relay, peers: with the access log on everywhere."
+        ),
     ] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="See that all works; no figures to keep.")
+        bool, typer.Option("--quick", help="See that it works; no figures to keep.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure, and exit with 99 when a budget is missed.
+    """Measure, print figures and their budgets, exit with 99 when one is missed.
 
-    decision: stages of the gate. relay: end to end, against the direct call.
-    revocation: look-ups, revoke until refused. peers: beside HAProxy, nginx, Envoy.
+    decision: stages of the gate, in one process. relay: requests through a gateway
+    against the direct call, what connections hold, good requests beside 10,000 others.
+    revocation: look-ups, and revoke until refused. peers: CPU per request beside
+    HAProxy, nginx and Envoy, where they are installed.
+
+    Wrk is used beside our own generator where it is installed, and the output says so.
 
     Example: fastgate bench relay --target http://127.0.0.1:8080/ --budget mine.yaml
     """
