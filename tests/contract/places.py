@@ -23,7 +23,7 @@ from tests.redis_server import RedisServer
 from fastgate.adapters.kafka_bus.bus import KafkaBus
 from fastgate.adapters.kafka_bus.settings import KafkaSettings
 from fastgate.adapters.nats_bus.bus import NatsBus
-from fastgate.adapters.nats_bus.link import NatsSettings
+from fastgate.adapters.nats_bus.settings import NatsSettings
 from fastgate.adapters.redis_bus.bus import RedisBus
 from fastgate.adapters.redis_bus.link import RedisSettings
 from fastgate.demo.links import Link

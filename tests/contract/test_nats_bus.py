@@ -13,7 +13,7 @@ from tests.feed_fakes import until
 from tests.nats_server import NatsServer, running
 
 from fastgate.adapters.nats_bus.bus import NatsBus
-from fastgate.adapters.nats_bus.link import NatsSettings
+from fastgate.adapters.nats_bus.settings import NatsSettings
 from fastgate.domain.stream import Stored
 from fastgate.errors import ControlError
 

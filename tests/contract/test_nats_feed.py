@@ -14,7 +14,7 @@ from tests.nats_server import NatsServer, free_port, running
 from fastgate.adapters.local_bus import LocalBus
 from fastgate.adapters.local_journal import LocalJournal
 from fastgate.adapters.nats_bus.bus import NatsBus
-from fastgate.adapters.nats_bus.link import NatsSettings
+from fastgate.adapters.nats_bus.settings import NatsSettings
 from fastgate.control.feed import Feed
 
 pytestmark = pytest.mark.system

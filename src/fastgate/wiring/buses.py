@@ -16,17 +16,21 @@ from fastgate.config.addresses import url_host
 from fastgate.config.model import Config
 from fastgate.config.revocation import Revocation
 from fastgate.config.values import Secret
+from fastgate.domain.entry import Lifetimes
+from fastgate.domain.layout import Line
 from fastgate.errors import StartError
 from fastgate.ports import Bus, Journal
 
 if TYPE_CHECKING:
     from fastgate.adapters.kafka_bus.settings import KafkaSettings
-    from fastgate.adapters.nats_bus.link import NatsSettings
+    from fastgate.adapters.nats_bus.settings import NatsSettings
     from fastgate.adapters.redis_bus.link import RedisSettings
 
 __all__ = [
     "build_bus",
+    "inspect_bus",
     "kafka_settings",
+    "lifetimes_of",
     "nats_settings",
     "redis_settings",
     "require_extra",
@@ -78,9 +82,51 @@ def build_bus(config: Config, journal: Journal, longest_s: int) -> Bus:
     return NatsBus(nats, region=region, node=node, origins=origins)
 
 
+async def inspect_bus(config: Config, *, make: bool) -> list[Line]:
+    """Return what the server of a configuration's bus is like, line by line.
+
+    make: Make what is missing; what is there is never changed.
+    Raises StartError for an absent extra, ControlError where nothing answers.
+    """
+    technology = config.revocation.technology
+    require_extra(technology)
+    origins = config.origins
+    longest_s = lifetimes_of(config).longest_s
+    if technology == "redis":
+        from fastgate.adapters.redis_bus import layout as redis  # noqa: PLC0415
+
+        return await redis.inspect(redis_settings(config), origins=origins, make=make)
+    if technology == "kafka":
+        from fastgate.adapters.kafka_bus import layout as kafka  # noqa: PLC0415
+
+        settings = kafka_settings(config, longest_s)
+        return await kafka.inspect(settings, origins=origins, make=make)
+    if technology == "nats":
+        from fastgate.adapters.nats_bus import layout as nats  # noqa: PLC0415
+
+        return await nats.inspect(
+            nats_settings(config, longest_s),
+            region=config.region,
+            origins=origins,
+            make=make,
+        )
+    return []
+
+
+def lifetimes_of(config: Config) -> Lifetimes:
+    """Return how long tokens and sessions live, with the widest leeway."""
+    rules = config.revocation
+    leeways = [issuer.leeway.total_seconds() for issuer in config.issuers.values()]
+    return Lifetimes(
+        max_token_s=int(rules.max_token_lifetime.total_seconds()),
+        max_session_s=int(rules.max_session_lifetime.total_seconds()),
+        leeway_s=int(max(leeways, default=5)),
+    )
+
+
 def nats_settings(config: Config, longest_s: int) -> "NatsSettings":
     """Return what `revocation.nats` says. Raises StartError for its files."""
-    from fastgate.adapters.nats_bus.link import NatsSettings  # noqa: PLC0415
+    from fastgate.adapters.nats_bus.settings import NatsSettings  # noqa: PLC0415
 
     rules = config.revocation
     nats = rules.nats

@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient
 
 from fastgate.adapters.kafka_bus.live import Live
 from fastgate.adapters.kafka_bus.settings import KafkaSettings, client_options
-from fastgate.adapters.kafka_bus.topics import Head, config_of, heads, make
+from fastgate.adapters.kafka_bus.topics import Head, config_of, heads, make_topic
 from fastgate.adapters.kafka_bus.topics import refuse_lossy as _refuse_lossy
 from fastgate.adapters.kafka_bus.wire import rev_topic, talk_topic, translated
 from fastgate.adapters.kafka_bus.writer import Writer
@@ -152,10 +152,12 @@ class Link:
 
     async def _set_up(self, admin: AdminClient) -> None:
         there = await heads(admin, (self._own, self._own_talk))
-        if self._own not in there and await make(admin, self._settings, self._own):
+        if self._own not in there and await make_topic(
+            admin, self._settings, self._own
+        ):
             _log.info("kafka: made the topic %s", self._own)
         if self._own_talk not in there:
-            await make(admin, self._settings, self._own_talk, talk=True)
+            await make_topic(admin, self._settings, self._own_talk, talk=True)
         config = await config_of(admin, self._own)
         _refuse_lossy(self._own, config, self._settings.least_age_s)
 

@@ -27,7 +27,15 @@ from fastgate.adapters.kafka_bus.wire import (
 )
 from fastgate.errors import ControlError
 
-__all__ = ["Head", "config_of", "heads", "make", "refuse_lossy"]
+__all__ = [
+    "NEEDED_RECORD_BYTES",
+    "Head",
+    "config_of",
+    "heads",
+    "make_topic",
+    "number",
+    "refuse_lossy",
+]
 
 # Reason: a frame, its key and its headers.
 NEEDED_RECORD_BYTES = 300_000
@@ -79,7 +87,7 @@ async def heads(admin: AdminClient, topics: Iterable[str]) -> dict[str, Head]:
     return found
 
 
-async def make(
+async def make_topic(
     admin: AdminClient, settings: KafkaSettings, topic: str, *, talk: bool = False
 ) -> bool:
     """Make a topic where there is none; returns whether it did. Raises ControlError.
@@ -129,23 +137,24 @@ def refuse_lossy(topic: str, config: dict[str, str], least_age_s: int) -> None:
     """Refuse a topic that drops live revocations. Raises ControlError."""
     if config.get("cleanup.policy") != "delete":
         raise ControlError(f"{topic} needs cleanup.policy delete: it drops live events")
-    age_ms = _number(config.get("retention.ms"))
+    age_ms = number(config.get("retention.ms"))
     if 0 <= age_ms < least_age_s * 1000:
         raise ControlError(
             f"{topic} keeps records for less than {least_age_s} s, which is how long a "
             "revocation may live"
         )
-    if _number(config.get("retention.bytes")) >= 0:
+    if number(config.get("retention.bytes")) >= 0:
         raise ControlError(
             f"{topic} needs retention.bytes -1: it drops live events when it is full"
         )
-    if 0 <= _number(config.get("max.message.bytes")) < NEEDED_RECORD_BYTES:
+    if 0 <= number(config.get("max.message.bytes")) < NEEDED_RECORD_BYTES:
         raise ControlError(
             f"{topic} needs max.message.bytes of {NEEDED_RECORD_BYTES} or more"
         )
 
 
-def _number(text: str | None) -> int:
+def number(text: str | None) -> int:
+    """Return a setting that is a number; -1, which is no bound, where it is none."""
     try:
         return int(text or "-1")
     except ValueError:

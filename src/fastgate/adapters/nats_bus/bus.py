@@ -23,7 +23,8 @@ from fastgate.adapters.nats_bus.answers import (
     stream_name,
     translated,
 )
-from fastgate.adapters.nats_bus.link import REQUEST_S, Link, NatsSettings
+from fastgate.adapters.nats_bus.link import REQUEST_S, Link
+from fastgate.adapters.nats_bus.settings import NatsSettings
 from fastgate.domain.stream import Stored, StreamState
 from fastgate.errors import ControlError
 from fastgate.ports import BusListener

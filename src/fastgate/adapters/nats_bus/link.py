@@ -10,10 +10,7 @@ Source:    ECOSYSTEM.md sections 1 and 9: the client library's recovery is not r
 import asyncio
 import contextlib
 import logging
-import ssl
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -27,9 +24,11 @@ from fastgate.adapters.nats_bus.answers import (
     stream_name,
     translated,
 )
+from fastgate.adapters.nats_bus.settings import NatsSettings
+from fastgate.adapters.nats_bus.streams import refuse_lossy, stream_config
 from fastgate.errors import ControlError
 
-__all__ = ["Link", "NatsSettings"]
+__all__ = ["REQUEST_S", "Link", "client_options"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,30 +38,21 @@ _RETRY_S = 0.25
 _PING_S = 2
 # Reason: a connection that pings and answers nothing else is replaced.
 _MAX_TIMEOUTS = 3
-_DUPLICATE_WINDOW_S = 120
-_NS = 10**9
 
 
-@dataclass(frozen=True, slots=True)
-class NatsSettings:
-    """How to reach JetStream, and what a stream made on first use looks like.
-
-    servers: `nats://HOST:PORT`, tried in turn.
-    domains: JetStream domain by region where it is not named like the region.
-    credentials: Path of a `.creds` file. max_age_s: At least the longest event's life.
-    least_age_s: The longest event's life: what a stream that is there must keep.
-    """
-
-    servers: tuple[str, ...]
-    domains: Mapping[str, str] = field(default_factory=dict)
-    credentials: Path | None = None
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-    tls: ssl.SSLContext | None = None
-    replicas: int = 1
-    max_bytes: int = 268_435_456
-    max_age_s: int = 86_400
-    least_age_s: int = 0
+def client_options(settings: NatsSettings, name: str) -> dict[str, Any]:
+    """Return how a client signs in. name: Shown by the server."""
+    options: dict[str, Any] = {
+        "servers": list(settings.servers),
+        "name": name,
+        "connect_timeout": int(REQUEST_S),
+        "tls": settings.tls,
+    }
+    if settings.credentials is not None:
+        options["user_credentials"] = str(settings.credentials)
+    if settings.user is not None:
+        options |= {"user": settings.user, "password": settings.password}
+    return options
 
 
 class Link:
@@ -126,17 +116,11 @@ class Link:
         if self._client is not None:
             return
         self._timeouts = 0
-        settings = self._settings
-        login: dict[str, Any] = {}
-        if settings.credentials is not None:
-            login["user_credentials"] = str(settings.credentials)
-        if settings.user is not None:
-            login |= {"user": settings.user, "password": settings.password}
         client = self._client = Client()
         # The client tries for as long as it takes, and says nothing meanwhile.
         late = asyncio.get_running_loop().call_later(REQUEST_S, self._tell_late)
         try:
-            await self._open(client, login)
+            await self._open(client)
         finally:
             late.cancel()
 
@@ -144,22 +128,17 @@ class Link:
         _log.warning("nats: no server can be reached; it is tried again")
         self._tell(False)
 
-    async def _open(self, client: Client, login: dict[str, Any]) -> None:
-        settings = self._settings
+    async def _open(self, client: Client) -> None:
         with translated():
             await client.connect(
-                list(settings.servers),
-                name=f"fastgate-{self._node}",
-                connect_timeout=int(REQUEST_S),
+                **client_options(self._settings, f"fastgate-{self._node}"),
                 reconnect_time_wait=_RETRY_S,  # type: ignore[arg-type]
                 max_reconnect_attempts=-1,
                 ping_interval=_PING_S,
                 max_outstanding_pings=2,
-                tls=settings.tls,
                 error_cb=self._on_error,
                 disconnected_cb=self._on_lost,
                 reconnected_cb=self._on_back,
-                **login,
             )
             await self._subscribe(client)
 
@@ -192,27 +171,11 @@ class Link:
         try:
             info = await self.ask(f"{api}.STREAM.INFO.{name}", None)
         except MissingError:
-            settings = self._settings
-            wanted = {
-                "name": name,
-                "subjects": [f"fg.rev.{self._region}.>"],
-                "storage": "file",
-                "retention": "limits",
-                "num_replicas": settings.replicas,
-                # Never drop a live revocation silently: the publisher gets an error.
-                "discard": "new",
-                "max_bytes": settings.max_bytes,
-                "max_age": settings.max_age_s * _NS,
-                "allow_msg_ttl": True,
-                "allow_direct": True,
-                "deny_delete": True,
-                "duplicate_window": min(_DUPLICATE_WINDOW_S, settings.max_age_s) * _NS,
-                "republish": {"src": "fg.rev.>", "dest": "fg.live.>"},
-            }
+            wanted = stream_config(self._settings, self._region)
             await self.ask(f"{api}.STREAM.CREATE.{name}", wanted)
             _log.info("nats: made the stream %s", name)
             return
-        _check_stream(name, info.get("config"), self._settings.least_age_s)
+        refuse_lossy(self._region, info.get("config"), self._settings.least_age_s)
 
     def _domain(self, region: str) -> str:
         return self._settings.domains.get(region, region)
@@ -262,32 +225,3 @@ class Link:
             raise
         self._timeouts = 0
         return answer_of(answer.data)
-
-
-def _check_stream(name: str, config: object, least_age_s: int) -> None:
-    """Refuse a stream that would lose events silently. Raises ControlError."""
-    if not isinstance(config, dict):
-        raise ControlError("a stream's configuration cannot be read")
-    republish = config.get("republish")
-    live = isinstance(republish, dict) and republish.get("dest") == "fg.live.>"
-    if not live or not config.get("allow_msg_ttl") or config.get("discard") != "new":
-        raise ControlError(
-            f"{name} needs republish to fg.live.>, allow_msg_ttl and discard new"
-        )
-    if config.get("retention", "limits") != "limits" or not _unbounded(
-        config.get("max_msgs_per_subject")
-    ):
-        raise ControlError(
-            f"{name} needs retention limits and no max_msgs_per_subject: it drops "
-            "live events"
-        )
-    max_age = config.get("max_age", 0)
-    if not isinstance(max_age, int) or 0 < max_age < least_age_s * _NS:
-        raise ControlError(
-            f"{name} keeps messages for less than {least_age_s} s, which is how long "
-            "a revocation may live"
-        )
-
-
-def _unbounded(limit: object) -> bool:
-    return limit is None or (isinstance(limit, int) and limit <= 0)
