@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
 import json
 import re
 import socket
@@ -29,6 +28,7 @@ from fastgate.domain.route import Route, RouteTable, Service
 from fastgate.domain.snapshot import Limits, Snapshot, SnapshotCell, Timers
 from fastgate.domain.token import IssuerProfile
 from fastgate.hotpath.desk import Desk
+from fastgate.hotpath.live import LiveExchanges
 from fastgate.hotpath.relay import Relay
 from fastgate.hotpath.tally import Tally
 from fastgate.hotpath.upstreams import UpstreamHealth
@@ -259,17 +259,29 @@ class Gateway:
         self.meter = FakeMeter()
         self.health = UpstreamHealth()
         self.pool = UpstreamPool()
+        introspector = introspector or FakeIntrospector(
+            IntrospectionAnswer(AnswerKind.UNAVAILABLE)
+        )
+        # What the agent would count in shared memory; tests look by hand.
+        self.urgent = 0
+        self.live = LiveExchanges(
+            gate=self.gate,
+            cell=self.cell,
+            clock=self.clock,
+            introspector=introspector,
+            urgent=lambda: self.urgent,
+        )
         self.relay = Relay(
             gate=self.gate,
             cell=self.cell,
             key_asker=key_asker or FakeKeyAsker(),
-            introspector=introspector
-            or FakeIntrospector(IntrospectionAnswer(AnswerKind.UNAVAILABLE)),
+            introspector=introspector,
             dialer=dialer or self.pool,
             health=self.health,
             clock=self.clock,
             access_log=self.log,
             tally=tally or tally_of(snapshot, self.meter),
+            live=self.live,
         )
         self.desk = Desk(
             gate=self.gate,
@@ -279,15 +291,15 @@ class Gateway:
             counting=self.relay,
             dialer=self.pool,
         )
-        self.lane = GeneralLane(
-            self.relay,
-            self.cell,
-            functools.partial(http1.Lane, desk=self.desk)
-            if self.served_by == "compiled"
-            else http1_front.Acceptor,
-        )
+        self.lane = GeneralLane(self.relay, self.cell, self._front)
         self.port = 0
         self._clients: list[Client] = []
+
+    def _front(self, loop: Any, lane: Any, cell: SnapshotCell) -> Any:
+        if self.served_by != "compiled":
+            return http1_front.Acceptor(loop, lane, cell)
+        self.live.lane = http1.Lane(loop, lane, cell, self.desk)
+        return self.live.lane
 
     async def start(self) -> "Gateway":
         sock = socket.socket()

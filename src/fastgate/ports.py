@@ -326,6 +326,11 @@ class Exchange(Protocol):
         ...
 
     @property
+    def finished(self) -> bool:
+        """The answer was given to its end."""
+        ...
+
+    @property
     def body_ended(self) -> bool:
         """The body was read to its end."""
         ...
@@ -536,11 +541,6 @@ class Bus(Protocol):
         ...
 
 
-class Journal(Protocol):
-    """What this node published, durable before anybody is told."""
-
-    @property
-    def publisher(self) -> str:
 class SnapshotStore(Protocol):
     """Where a saved state of the feed is kept; whole, or not at all."""
 
@@ -559,8 +559,8 @@ class SnapshotStore(Protocol):
         ...
 
 
-        """The random id made together with the journal."""
-        ...
+class Journal(Protocol):
+    """What this node published, durable before anybody is told."""
 
     @property
     def saved(self) -> int:
@@ -569,6 +569,11 @@ class SnapshotStore(Protocol):
 
     async def note_saved(self, serial: int) -> None:
         """Note that a state was saved: an older one is not taken any more."""
+        ...
+
+    @property
+    def publisher(self) -> str:
+        """The random id made together with the journal."""
         ...
 
     @property

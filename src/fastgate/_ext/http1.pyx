@@ -27,6 +27,8 @@ from fastgate._ext.http1_upstream cimport Upstream
 
 # Reason: long enough for a refusal to arrive where the client still sends.
 cdef double LINGER_S = 1.0
+# Reason: as in hotpath.live: within a second the decision of the beginning counts.
+cdef int64_t YOUNG_NS = 1_000_000_000
 
 
 @cython.final
@@ -36,10 +38,36 @@ cdef class Lane(PlainLane):
     def __call__(self):
         return Downstream(self)
 
+    def lasting(self, int64_t walked_ns, int64_t now_ns):
+        """Return the connections whose answer is to be judged again; see http1.pyi."""
+        cdef Downstream front
+        return [front for front in self.fronts if front.is_due(walked_ns, now_ns)]
+
 
 @cython.final
 cdef class Downstream(Asking):
     """A client's connection whose plain requests stay in this lane."""
+
+    # -- judged again while it lasts (hotpath.live) --------------------------------------------
+
+    cdef bint is_due(self, int64_t walked_ns, int64_t now_ns):
+        if self.state != STATE_PLAIN or self.up is None or self.plan.own_credentials:
+            return False
+        if self.begun_ns == 0 and now_ns - self.decided_ns < YOUNG_NS:
+            return False               # the upstream is at it: its answer is waited for
+        return self.decided_ns <= walked_ns or now_ns - self.decided_ns >= self.plan.every_ns
+
+    def under_way(self):
+        return self.started_ns, self.judged, self.snapshot, self.decision
+
+    def renew_exchange(self, int64_t began_ns, int64_t now_ns):
+        if self.state == STATE_PLAIN and self.started_ns == began_ns:
+            self.decided_ns = now_ns
+
+    def end_exchange(self, int64_t began_ns, reason):
+        if self.state == STATE_PLAIN and self.started_ns == began_ns and self.up is not None:
+            self.up.drop()
+            self.break_off(reason)
 
     # -- the answer ----------------------------------------------------------------------------
 

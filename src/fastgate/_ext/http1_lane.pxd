@@ -1,5 +1,7 @@
 """The compiled lane's own; see http1_lane.pyx."""
 
+from libc.stdint cimport int64_t
+
 from fastgate._ext.counters cimport Column, Served
 from fastgate._ext.http1_build cimport Names, Out, RequestIds
 from fastgate._ext.http1_front cimport Acceptor
@@ -15,6 +17,7 @@ cdef class Plan:
     cdef double connect_s
     cdef double first_byte_s
     cdef double idle_s
+    cdef int64_t every_ns       # how often an answer that goes on is judged again
     cdef Py_ssize_t connections
     cdef Py_ssize_t index
     cdef object tally           # what the rest was found under

@@ -31,6 +31,7 @@ cdef class Plan:
         self.connect_s = route.connect_timeout_s
         self.first_byte_s = route.upstream_timeout_s
         self.idle_s = route.idle_timeout_s
+        self.every_ns = route.max_staleness_ns
         self.connections = snapshot.limits.upstream_connections
         self.index = route.index
 

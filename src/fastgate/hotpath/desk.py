@@ -22,10 +22,11 @@ from fastgate.domain.route import Route
 from fastgate.domain.snapshot import Snapshot
 from fastgate.domain.verdict import OUTCOMES, Reason, Verdict
 from fastgate.hotpath.answers import ANSWER_DROPPED, STATUS_LINES, http_date, problem
+from fastgate.hotpath.faults import log_fault
 from fastgate.hotpath.flow import CLIENT_GONE, Flow, kind_of_line
 from fastgate.hotpath.headers import REQUEST_DROPPED, trace_id
 from fastgate.hotpath.peers import TrustedPeers
-from fastgate.hotpath.relay import Decider, log_fault
+from fastgate.hotpath.relay import Decider
 from fastgate.hotpath.tally import Tally
 from fastgate.hotpath.upstreams import UpstreamHealth
 from fastgate.hotpath.way import Way

@@ -32,6 +32,7 @@ class Flow:
     status, reason: Of the answer. started_ns, sent_ns, heard_ns, begun_ns: Request
         began, its head left for the upstream, the answer's head came, ours left; 0: not
         yet. waited_ns: Spent on others before sent_ns.
+    ended: Why we end what goes on: its token was revoked meanwhile, or may be.
     """
 
     __slots__ = (
@@ -40,6 +41,7 @@ class Flow:
         "body",
         "body_sent",
         "decision",
+        "ended",
         "exchange",
         "heard_ns",
         "inbound",
@@ -72,6 +74,7 @@ class Flow:
         self.retried = False
         self.status = 0
         self.reason: Reason | None = None
+        self.ended: Reason | None = None
         self.retry_after_s = 0
         self.started_ns = started_ns
         self.sent_ns = 0

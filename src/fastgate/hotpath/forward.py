@@ -165,7 +165,8 @@ class Forwarder:
                 if not flow.websocket:
                     raise UpstreamError(Reason.BAD_UPSTREAM_RESPONSE)  # noqa: TRY301 - judged below like any fault of the upstream
                 self._begin(flow, answer, Framing(-1, chunked=False, close=True))
-                await tunnel(flow.exchange, link, _route_of(flow).idle_timeout_s)
+                idle_s = _route_of(flow).idle_timeout_s
+                await tunnel(flow.exchange, link, idle_s, lambda: flow.ended)
             else:
                 await self._relay_answer(flow, link, answer, pump)
         except UpstreamError:

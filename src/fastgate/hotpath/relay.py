@@ -8,6 +8,7 @@ for is read from the next one. Whatever happens, there is one answer and one lin
 """
 
 import asyncio
+import contextlib
 import logging
 from typing import Protocol
 
@@ -18,10 +19,12 @@ from fastgate.domain.snapshot import Snapshot, SnapshotCell
 from fastgate.domain.verdict import OUTCOMES, Reason, Verdict
 from fastgate.errors import BugError, CallerError, UpstreamError
 from fastgate.hotpath.answers import problem
+from fastgate.hotpath.faults import log_fault
 from fastgate.hotpath.flow import CLIENT_GONE, Flow
 from fastgate.hotpath.forms import read_form
 from fastgate.hotpath.forward import Forwarder, debug_line
 from fastgate.hotpath.headers import Inbound, read_head
+from fastgate.hotpath.live import LiveExchanges, OpenFlow
 from fastgate.hotpath.peers import TrustedPeers, new_request_id
 from fastgate.hotpath.tally import Tally
 from fastgate.hotpath.upstreams import UpstreamHealth
@@ -35,7 +38,7 @@ from fastgate.ports import (
     UpstreamDialer,
 )
 
-__all__ = ["Decider", "Relay", "log_fault"]
+__all__ = ["Decider", "Relay"]
 
 _LOG = logging.getLogger("fastgate.relay")
 
@@ -69,6 +72,7 @@ class Relay:
     key_asker, introspector: Answer the gate's questions.
     dialer, health: Connections to upstreams, and which addresses are left out.
     tally: Counts; None counts nothing. `adopt` brings another when routes change.
+    live: Judges again what goes on for long.
     access_log: Takes one line a request, where the snapshot wants it.
     """
 
@@ -84,6 +88,7 @@ class Relay:
         clock: Clock,
         access_log: AccessLog,
         tally: Tally | None = None,
+        live: LiveExchanges | None = None,
     ) -> None:
         self._gate = gate
         self._cell = cell
@@ -97,6 +102,7 @@ class Relay:
         )
         self._peers = TrustedPeers(cell.current.trusted_peers)
         self.tally = tally
+        self._live = live
 
     def adopt(self, snapshot: Snapshot, tally: Tally | None) -> None:
         """Count under a new configuration, and forget addresses that it dropped."""
@@ -330,20 +336,29 @@ class Relay:
         if tally is not None:
             tally.begin(route.index)
         try:
-            async with asyncio.timeout(route.total_timeout_s or None):
-                return await self._forwarder.forward(flow)
+            async with asyncio.timeout(route.total_timeout_s or None) as limit:
+                with self._watched(flow, limit, route):
+                    return await self._forwarder.forward(flow)
         except TimeoutError:
-            return Reason.UPSTREAM_TIMEOUT
+            return flow.ended or Reason.UPSTREAM_TIMEOUT
         finally:
             # A new layout begins with its gauges at zero.
             if tally is not None and tally is self.tally:
                 tally.end(route.index)
 
+    def _watched(
+        self, flow: Flow, limit: asyncio.Timeout, route: Route
+    ) -> contextlib.AbstractContextManager[None]:
+        if self._live is None or flow.decision is None or flow.decision.facts is None:
+            return contextlib.nullcontext()  # no token, so none that is revoked
+        return self._live.watched(OpenFlow(flow, limit, route.max_staleness_ns))
+
     async def _refuse(self, flow: Flow, reason: Reason) -> None:
         flow.reason = reason
         exchange = flow.exchange
         if exchange.begun:
-            exchange.abort()
+            if not exchange.finished:
+                exchange.abort()
             return
         outcome = OUTCOMES[reason]
         flow.status = outcome.status
@@ -371,17 +386,3 @@ class Relay:
             self.tally.finished(flow, finished_ns, known_routes=known)
         if flow.snapshot.access_log:
             self._access_log.write(flow.line(finished_ns))
-
-
-def log_fault(error: BaseException) -> None:
-    """Log a fault of our own; its text may hold what a client sent, its name not."""
-    _LOG.error("request failed: %s at %s", type(error).__name__, _place(error))
-
-
-def _place(error: BaseException) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return "?"
-    return f"{trace.tb_frame.f_globals.get('__name__', '?')}:{trace.tb_lineno}"

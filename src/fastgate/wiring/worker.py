@@ -4,10 +4,10 @@ Owns:      nothing after the build.
 Called by: wiring.supervisor, in each forked worker.
 """
 
+import asyncio
 import pathlib
 import signal
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any
 
 from fastgate.adapters.agent_link import WorkerLink
@@ -24,11 +24,12 @@ from fastgate.config.model import Config
 from fastgate.control.follower import Follower
 from fastgate.control.introspection import Introspections
 from fastgate.control.worker import Worker
-from fastgate.domain.snapshot import Snapshot
+from fastgate.domain.snapshot import Snapshot, SnapshotCell
 from fastgate.hotpath.desk import Desk
 from fastgate.hotpath.failures import Failures
 from fastgate.hotpath.gate import Gate
 from fastgate.hotpath.keys import build_keys
+from fastgate.hotpath.live import LiveExchanges
 from fastgate.hotpath.relay import Relay
 from fastgate.hotpath.tally import Tally
 from fastgate.hotpath.upstreams import UpstreamHealth
@@ -79,23 +80,33 @@ async def run_worker(node: Node, slot: int) -> int:
         cache_stats=cache.stats,
     )
     failures = Failures()
-    gate = Gate(cache, revocation_reader(views, slot), failures)
+    revoked = revocation_reader(views, slot)
+    gate = Gate(cache, revoked, failures)
     health = UpstreamHealth()
+    introspector = Introspections(
+        fetcher=fetcher,
+        clock=clock,
+        alarms=worker.alarm,
+        failures=failures,
+        workers=len(node.data),
+    )
+    live = LiveExchanges(
+        gate=gate,
+        cell=follower.cell,
+        clock=clock,
+        introspector=introspector,
+        urgent=revoked.urgent,
+    )
     relay = Relay(
         gate=gate,
         cell=follower.cell,
         key_asker=worker,
-        introspector=Introspections(
-            fetcher=fetcher,
-            clock=clock,
-            alarms=worker.alarm,
-            failures=failures,
-            workers=len(node.data),
-        ),
+        introspector=introspector,
         dialer=pool,
         health=health,
         clock=clock,
         access_log=access_log,
+        live=live,
     )
 
     def adopt(snapshot: Snapshot, _: Config) -> None:
@@ -112,13 +123,22 @@ async def run_worker(node: Node, slot: int) -> int:
         counting=relay,
         dialer=pool,
     )
-    lane = GeneralLane(relay, follower.cell, partial(http1.Lane, desk=desk))
+
+    def front(
+        loop: asyncio.AbstractEventLoop, general: Any, cell: SnapshotCell
+    ) -> http1.Lane:
+        live.lane = compiled = http1.Lane(loop, general, cell, desk)
+        return compiled
+
+    lane = GeneralLane(relay, follower.cell, front)
     ending = on_signals({signal.SIGUSR1: _reopening(access_log)})
     link.start()
     await worker.start()
+    live.start()
     await lane.start(node.data[slot])
     await ending
     await worker.drain(lane)
+    await live.stop()
     await worker.stop()
     link.stop()
     lane.close()
