@@ -15,6 +15,7 @@ from tests.fuzz import (
     lane_seeds,
     lane_steps,
     requests,
+    saved,
     seeds,
 )
 
@@ -110,6 +111,8 @@ TARGETS = {
     "json": Target(documents.check_json, seeds.documents),
     "frames": Target(documents.check_frame, seeds.frames),
     "events": Target(event_frames.check_events, event_frames.batches, words=_BATCH),
+    "sums": Target(saved.check_sums, saved.sums, words=()),
+    "saved": Target(saved.check_saved, saved.documents),
     "keys": Target(documents.check_keys_document, seeds.key_sets),
     "introspection": Target(documents.check_introspection, seeds.introspections),
     "configuration": Target(

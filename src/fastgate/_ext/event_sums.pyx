@@ -359,26 +359,34 @@ cdef class PublisherState:
         """Return what `dump` gave. Raises ValueError for anything else."""
         cdef PublisherState state = PublisherState()
         cdef Sum share
+        cdef bint good = True
+        before = 0
         try:
             last, dropped, gaps, recents, used = _HEAD.unpack_from(raw)
             at = _HEAD.size
             for _ in range(gaps):
                 start, end = _PAIR.unpack_from(raw, at)
+                good = good and before < start < end <= last
+                before = end
                 state.hole(state.gap_count, start, end)
                 at += _PAIR.size
             for _ in range(recents):
                 seq, hi, lo, expires = _RECENT.unpack_from(raw, at)
+                good = good and seq <= last
                 state.remember(seq, fg_sum_of(hi, lo), expires)
                 at += _RECENT.size
             for _ in range(used):
                 expires, hi, lo = _BUCKET.unpack_from(raw, at)
+                good = good and expires
                 share = fg_sum_of(hi, lo)
                 state.put(expires, share)
                 state.total += share
                 at += _BUCKET.size
         except struct.error:
             raise ValueError("not the sums of a publisher") from None
-        if at != len(raw):
+        # One bucket twice, or more recent events than are kept, are no dump's.
+        good = good and state.used == used and state.recents == recents and dropped <= last
+        if not good or at != len(raw):
             raise ValueError("not the sums of a publisher")
         state.last, state.dropped = last, dropped
         return state

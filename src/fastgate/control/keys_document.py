@@ -108,13 +108,19 @@ def read_published(document: bytes) -> dict[str, PublishedKeys]:
             alias: PublishedKeys(
                 tuple(said["jwks"]),
                 bool(said["last_fetch_ok"]),
-                int(said["fetched_at"]),
+                _instant(said["fetched_at"]),
                 str(said["issuer"]),
             )
             for alias, said in content["issuers"].items()
         }
     except (ValueError, TypeError, KeyError, AttributeError):
         raise ControlError("published keys cannot be read") from None
+
+
+def _instant(value: object) -> int:
+    if not is_int(value):
+        raise ValueError("no number of seconds")
+    return value
 
 
 def write_saved(saved: SavedKeys) -> bytes:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from fastgate.control.json_document import is_int, read_object
 from fastgate.errors import ControlError
 
 __all__ = ["Head", "SavedStream", "part", "parts", "read_head"]
@@ -99,28 +100,64 @@ def read_head(found: Iterator[tuple[bytes, memoryview]]) -> Head:
     """Return the head, from the first parts of a snapshot. Raises ControlError."""
     try:
         word, content = next(found)
-        said = orjson.loads(content)
-        streams = {
-            origin: SavedStream(incarnation, position, _sums(found, publishers))
-            for origin, (incarnation, position, publishers) in said["streams"].items()
-        }
-        head = Head(
-            node=said["node"],
-            serial=said["serial"],
-            publisher=said["publisher"],
-            row=said["row"],
-            wall_s=said["wall_s"],
-            origins=tuple(said["origins"]),
-            key_ids=tuple(said["key_ids"]),
-            seeds=(int(said["seeds"][0]), int(said["seeds"][1])),
-            entries=said["entries"],
-            streams=streams,
+        if word != b"HEAD":
+            raise ControlError("the snapshot has no head")
+        said = read_object(bytes(content))
+        return Head(
+            node=_text(said["node"]),
+            serial=_whole(said["serial"]),
+            publisher=_text(said["publisher"]),
+            row=_whole(said["row"]),
+            wall_s=_whole(said["wall_s"]),
+            origins=tuple(map(_text, _list(said["origins"]))),
+            key_ids=tuple(map(_text, _list(said["key_ids"]))),
+            seeds=_seeds(said["seeds"]),
+            entries=_whole(said["entries"]),
+            streams=_streams(said["streams"], found),
         )
-    except (StopIteration, ValueError, TypeError, KeyError, IndexError) as exc:
+    except (StopIteration, ValueError, KeyError) as exc:
         raise ControlError("the snapshot has no head that can be read") from exc
-    if word != b"HEAD":
-        raise ControlError("the snapshot has no head")
-    return head
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ControlError("a text is missing in the head of the snapshot")
+    return value
+
+
+def _whole(value: object) -> int:
+    if not is_int(value):
+        raise ControlError("a number is missing in the head of the snapshot")
+    return value
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise ControlError("a list is missing in the head of the snapshot")
+    return value
+
+
+def _seeds(value: object) -> tuple[int, int]:
+    first, second = _list(value)
+    # Of 64 bits: more than the other numbers, which every reader of JSON takes.
+    if type(first) is not int or type(second) is not int:
+        raise ControlError("a seed is missing in the head of the snapshot")
+    if min(first, second) < 0 or max(first, second) >= 2**64:
+        raise ControlError("a seed of the snapshot has more than 64 bits")
+    return first, second
+
+
+def _streams(
+    value: object, found: Iterator[tuple[bytes, memoryview]]
+) -> dict[str, SavedStream]:
+    if not isinstance(value, dict):
+        raise ControlError("a stream is missing in the head of the snapshot")
+    streams = {}
+    for origin, said in value.items():
+        incarnation, position, publishers = _list(said)
+        sums = _sums(found, list(map(_text, _list(publishers))))
+        streams[origin] = SavedStream(_text(incarnation), _whole(position), sums)
+    return streams
 
 
 def _sums(
