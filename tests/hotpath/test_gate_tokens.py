@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from tests.hotpath.gates import BOOT_NS, NOW, World, jwt, outcome
+from tests.hotpath.gates import BOOT_NS, NOW, SECOND_NS, World, jwt, outcome
 from tests.tokens import SigningKey, b64, claims, encode, signing_key
 
 from fastgate.domain.decision import Asked
@@ -211,6 +211,7 @@ def test_gate_asks_again_for_a_kid_that_may_have_been_given_a_new_key(
     assert outcome(world.ask(token, asked=asked)) == "bad_signature"
     world.use_keys(OTHER)
     assert outcome(world.ask(token, asked=asked)) == "allow"
+    world.let_pass(1)
     assert outcome(world.ask(old)) == "ask_key"
 
 
@@ -261,3 +262,54 @@ def test_gate_refuses_duplicate_members_of_a_signed_token(world: World) -> None:
     assert outcome(world.ask(encode(header, good, key))) == "allow"
     doubled = b'{"alg":"none","alg":"ES256"}'
     assert outcome(world.ask(encode(doubled, good, key))) == "malformed"
+
+
+STRANGE = jwt(key=SigningKey("ES256", "strange"))
+FORGED = jwt(key=OTHER)
+
+
+@pytest.mark.parametrize(
+    ("token", "other", "expected"),
+    [(STRANGE, FORGED, "unknown_kid"), (FORGED, STRANGE, "bad_signature")],
+    ids=["strange", "forged"],
+)
+def test_gate_asks_for_nothing_twice_within_a_second(
+    world: World, token: bytes, other: bytes, expected: str
+) -> None:
+    """T13: after a question in vain the next such token is refused without another.
+
+    Questions of the other kind, other issuers' and explanations are asked all the same.
+    """
+    asked = asked_for(world.ask(token))
+    assert outcome(world.ask(token)) == "ask_key"  # the answer may still come
+    assert outcome(world.ask(token, asked=asked)) == expected
+    world.boot_ns += SECOND_NS - 1
+    decision = world.ask(token)
+    assert (outcome(decision), decision.ask_kid) == (expected, None)
+    assert outcome(world.ask(token, trace=[])) == "ask_key"
+    assert outcome(world.ask(other)) == "ask_key"
+    world.use_profile(alias="renamed")
+    assert outcome(world.ask(token)) == "ask_key"
+    world.use_profile()
+    assert outcome(world.ask(token)) == expected
+    world.boot_ns += 1
+    assert outcome(world.ask(token)) == "ask_key"
+
+
+def test_gate_asks_again_where_the_key_was_found(world: World) -> None:
+    """Only a question in vain holds the next ones up."""
+    new = signing_key("ES256", "new")
+    asked = asked_for(world.ask(jwt(key=new)))
+    world.use_keys(signing_key(), new)
+    assert outcome(world.ask(jwt(key=new), asked=asked)) == "allow"
+    assert outcome(world.ask(STRANGE)) == "ask_key"
+
+
+def test_gate_takes_a_key_that_came_within_that_second(world: World) -> None:
+    """What is refused at once is what the keys of this moment do not verify."""
+    assert outcome(world.ask(STRANGE, asked=asked_for(world.ask(STRANGE)))) == (
+        "unknown_kid"
+    )
+    new = signing_key("ES256", "new")
+    world.use_keys(signing_key(), new)
+    assert outcome(world.ask(jwt(key=new))) == "allow"

@@ -44,7 +44,12 @@ async def test_limit_of_the_configuration_holds_and_is_reloaded(tmp_path):
             counts = await gateway.counts()
             assert counts[refused % "too_many_failures"] == 1
             assert counts[refused % "bad_signature"] == looked_at
-            assert gateway.access()[-2]["reason"] == "too_many_failures"
+            await until(
+                lambda: (
+                    "too_many_failures" in {each["reason"] for each in gateway.access()}
+                ),
+                "the access line of the 429",
+            )
             document["limits"]["failed_verification_burst"] = 40
             gateway.write(document)
             answer = await gateway.admin("POST", "/v1/reload")

@@ -3,8 +3,9 @@
 framing -> route -> credential -> cheap refusals -> key -> signature -> claims ->
 freshness and revocation -> audience, scope -> home region -> forward.
 
-Owns:      references only: the decision cache, the revocation view, tables of routes.
-           It does no I/O, reads no clock and no global that changes.
+Owns:      references only: the decision cache, the revocation view, tables of routes;
+           and when each issuer's keys were last asked for in vain. It does no I/O,
+           reads no clock and no global that changes.
 Called by: both lanes, once per request and again after each question it asks.
 
 Two rules hold for every line below. Nothing may allow before the signature; anything
@@ -58,6 +59,12 @@ COMPILED: bool = cython.compiled
 FORM_TYPE = "application/x-www-form-urlencoded"
 # Reason: without a kid each fitting key costs a verification (PROTOCOLS section 2).
 MAX_KEYS_WITHOUT_KID = 4
+MOST_ISSUERS = 64
+
+# Reason: the agent fetches once in a cool-down of 30 s (THREATS.md T13), so a second of
+# asking for nothing loses nothing, and a flood of strange tokens never leaves the lane
+# in which refusals cost least.
+VAIN_NS = 1_000_000_000
 
 EVERY_ORIGIN = -1  # a token without a region is judged by the oldest of all
 CLEAR = 1
@@ -116,6 +123,8 @@ class Gate:
     _check: Callable[..., int]
     _evidence: Callable[[int], int]
     _failures: Failures | None
+    _strange_ns: dict
+    _failed_ns: dict
     _table: Table | None
     _older: Table | None
 
@@ -130,6 +139,10 @@ class Gate:
         self._check = revocations.check
         self._evidence = revocations.evidence
         self._failures = failures
+        # By issuer: a kid that nobody knew, and a known one whose key did not verify.
+        # Apart, so that a flood of one kind holds up no question of the other.
+        self._strange_ns: dict[str, int] = {}
+        self._failed_ns: dict[str, int] = {}
         self._table = None
         self._older = None
 
@@ -305,7 +318,6 @@ class Gate:
     ) -> VerificationKey | None:
         """Return the key that verifies, or None with the verdict set."""
         keys: IssuerKeys = case.plan.keys
-        asked = case.asked is not None and case.asked.key_asked
         failed: tuple[bytes, ...] = (
             case.asked.failed_keys if case.asked is not None else ()
         )
@@ -320,13 +332,13 @@ class Gate:
                 return None
             candidates = [] if named is None else [named]
         if not candidates:
-            if not asked:
+            if not _has_asked(case, self._strange_ns):
                 case.decision.verdict = Verdict.ASK_KEY
                 case.decision.ask_kid = "" if kid is None else kid
-            elif keys.last_fetch_ok:
-                case.deny(Reason.UNKNOWN_KID, "key")
-            else:
-                case.deny(Reason.KEYS_UNAVAILABLE, "key")
+                return None
+            _note_vain(case, self._strange_ns)
+            reason = Reason.UNKNOWN_KID
+            case.deny(reason if keys.last_fetch_ok else Reason.KEYS_UNAVAILABLE, "key")
             return None
         if self._failures is None and case.trace is not None:
             case.note("failures", _explained(case))
@@ -336,10 +348,11 @@ class Gate:
             if found is not None or case.decision.verdict is Verdict.DENY:
                 return found
         case.decision.failed_keys = tuple([key.thumbprint for key in candidates])
-        if kid is not None and not asked:
+        if kid is not None and not _has_asked(case, self._failed_ns):
             # The kid may have been given a new key (PROTOCOLS section 2).
             case.decision.verdict = Verdict.ASK_KEY
             return None
+        _note_vain(case, self._failed_ns)
         case.deny(Reason.BAD_SIGNATURE, "signature")
         return None
 
@@ -600,6 +613,30 @@ def _bearer_token(case: Case) -> bytes | None:
         case.deny(Reason.TOO_LARGE, "credential")
         return None
     return token
+
+
+@cython.cfunc
+def _has_asked(case: Case, vain_ns: dict[str, int]) -> cython.bint:
+    """Tell whether the agent had its say: on this request, or in vain a moment ago.
+
+    An explanation shows every step, so for it only its own question counts.
+    """
+    if case.asked is not None and case.asked.key_asked:
+        return True
+    if case.trace is not None:
+        return False
+    since: cython.longlong = vain_ns.get(case.plan.profile.alias, 0)
+    now: cython.longlong = case.boot_ns
+    return 0 < since <= now < since + VAIN_NS
+
+
+@cython.cfunc
+def _note_vain(case: Case, vain_ns: dict[str, int]) -> None:
+    """Note that the agent was asked for a key, and has none that verifies."""
+    if case.asked is not None and case.asked.key_asked:
+        if len(vain_ns) >= MOST_ISSUERS:
+            vain_ns.clear()  # names of configurations that are gone
+        vain_ns[case.plan.profile.alias] = case.boot_ns
 
 
 @cython.cfunc
