@@ -66,7 +66,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
-        self.flood.broken += self.under_way
+        if not self.flood.ending:
+            self.flood.broken += self.under_way
         self.under_way = 0
         self.flood.reconnect(self)
 
