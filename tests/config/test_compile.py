@@ -87,6 +87,17 @@ def test_hash_key_decides_the_revocation_keys(tmp_path):
     assert plain.digest != keyed.digest
 
 
+def test_old_hash_key_is_looked_up_as_well(tmp_path):
+    """While it is rotated, what was revoked under it stays revoked."""
+    old, new = "0123456789abcdef", "fedcba9876543210"
+    text = BASE + f"revocation: {{old_hash_keys: ['{old}']}}\n"
+    key = {"FASTGATE_REVOCATION__HASH_KEY": new}
+    [hasher] = compiled(tmp_path, text, key).issuers[0].old_hashers
+    before = {"FASTGATE_REVOCATION__HASH_KEY": old}
+    first = compiled(tmp_path, BASE, before).issuers[0].hasher
+    assert hasher.key(Kind.SUB, "a") == first.key(Kind.SUB, "a")
+
+
 def test_route_takes_its_own_timers_over_the_general_ones(tmp_path):
     """What a route leaves unset comes from `timeouts`."""
     text = changed("login}", "login}\n    timeouts: {connect: 50ms, total: 9s}")

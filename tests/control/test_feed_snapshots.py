@@ -25,7 +25,7 @@ async def net() -> AsyncGenerator[Net, None]:
 def saving(net: Net, folder: Path, journal: FakeJournal | None = None) -> Node:
     """Make a node of `us` that keeps its state in a folder."""
     store = SnapshotFile(folder, HASH_KEY)
-    return net.make("us", journal=journal, settings=KEPT, snapshots=store)
+    return net.make("us", "gw-us-2", journal=journal, settings=KEPT, snapshots=store)
 
 
 async def saved(net: Net, folder: Path, revoked: int = 30) -> tuple[Node, FakeJournal]:

@@ -13,7 +13,7 @@ from tests.tokens import ISSUER, token
 
 from fastgate._ext.decisions import DecisionCache
 from fastgate.domain.region import NO_REGION, UNKNOWN_REGION
-from fastgate.domain.revocation import Kind
+from fastgate.domain.revocation import KeyHasher, Kind
 from fastgate.hotpath import facts as compiled_facts
 from fastgate.hotpath.facts import Facts, FactsMaker
 from fastgate.hotpath.native import ClaimNames, TokenScan, scan, scan_json
@@ -71,6 +71,24 @@ def test_facts_hash_each_identifier_as_revocations_do() -> None:
     assert facts.revocation_keys == b"".join(
         hasher.key(kind, value) for kind, value in expected.items()
     )
+
+
+def test_facts_have_every_key_twice_while_a_hash_key_is_rotated() -> None:
+    """REVOCATION section 3: both are looked up, and each look-up says what it named."""
+    old = KeyHasher(b"old" * 8, ISSUER)
+    rotating = profile(old_hashers=(old,))
+    scan_ = scanned(grant_id="g-1")
+    maker = FactsMaker(rotating, REGIONS)
+    facts = maker.make(scan_, b"t" * 32, "k1", scan_.exp, scan_.nbf, scan_.iat)
+    single = made(scan_)
+    half = len(single.revocation_keys)
+    assert facts.revocation_keys[:half] == single.revocation_keys
+    assert facts.revocation_kinds == single.revocation_kinds * 2
+    assert len(facts.revocation_keys) == 2 * half == 14 * 16
+    for kind, value in ((Kind.SID, "s-1234567890"), (Kind.ISSUER, ISSUER)):
+        at = len(facts.revocation_kinds) // 2 + facts.revocation_kinds.index(kind)
+        assert facts.revocation_keys[16 * at : 16 * at + 16] == old.key(kind, value)
+    assert rotating.digest != PROFILE.digest, "cached facts have the keys of their time"
 
 
 def test_facts_name_only_what_is_there() -> None:

@@ -18,7 +18,7 @@ from fastgate.config.findings import (
 )
 from fastgate.config.model import Config
 from fastgate.config.revocation import EXPIRY_SLACK, Revocation
-from fastgate.config.values import format_duration, format_size
+from fastgate.config.values import Secret, format_duration, format_size
 
 __all__ = ["check_revocation"]
 
@@ -57,11 +57,23 @@ def check_revocation(config: Config) -> Iterator[Finding]:
 def _check_key(rules: Revocation) -> Iterator[Finding]:
     path = (*_HERE, "hash_key")
     if rules.hash_key is None:
+        if rules.old_hash_keys:
+            unused = (*_HERE, "old_hash_keys")
+            yield error(unused, "needs hash_key, the one that follows", path)
         if not rules.is_local:
             message = "is missing: identifiers travel as hashes that can be guessed"
             yield warn(path, message, (*_HERE, "bus"))
         return
-    size = len(rules.hash_key.reveal().encode())
+    yield from _check_key_size(path, rules.hash_key)
+    for index, old in enumerate(rules.old_hash_keys):
+        here = (*_HERE, "old_hash_keys", index)
+        yield from _check_key_size(here, old)
+        if old.reveal() == rules.hash_key.reveal():
+            yield error(here, "is the same as hash_key", path)
+
+
+def _check_key_size(path: tuple[str | int, ...], key: Secret) -> Iterator[Finding]:
+    size = len(key.reveal().encode())
     if not _MIN_KEY_BYTES <= size <= _MAX_KEY_BYTES:
         message = f"must have {_MIN_KEY_BYTES} to {_MAX_KEY_BYTES} bytes, has {size}"
         yield error(path, message)
@@ -69,7 +81,7 @@ def _check_key(rules: Revocation) -> Iterator[Finding]:
 
 def _check_local(config: Config) -> Iterator[Finding]:
     rules = config.revocation
-    for name in ("origins", "tls", *_SECTIONS):
+    for name in ("origins", "tls", "signing", *_SECTIONS):
         if name in rules.model_fields_set:
             message = "counts only on a shared bus, such as nats://HOST:PORT"
             yield error((*_HERE, name), message, (*_HERE, "bus"))

@@ -124,6 +124,10 @@ def _profile(
         require=issuer.require,
         max_token_bytes=config.limits.token,
         hasher=KeyHasher(key.reveal().encode() if key else b"", issuer.issuer),
+        old_hashers=tuple(
+            KeyHasher(old.reveal().encode(), issuer.issuer)
+            for old in config.revocation.old_hash_keys
+        ),
         home_origin=names.origin(issuer.home or config.regions.default),
         introspection=(
             _introspection(config, issuer.introspection)

@@ -10,16 +10,32 @@ from typing import Annotated
 from pydantic import Field
 
 from fastgate.config.addresses import BusUrl, bus_technology
-from fastgate.config.base import Model, RegionName
+from fastgate.config.base import Alias, FilePath, Model, RegionName
 from fastgate.config.buses import BusTls, Kafka, Nats, Redis
 from fastgate.config.values import Between, Count, Duration, Secret, Within
 
-__all__ = ["EXPIRY_SLACK", "Revocation"]
+__all__ = ["EXPIRY_SLACK", "Revocation", "Signing"]
 
 # Reason: REVOCATION.md section 5: a frame with its overhead in the stream.
 _STREAM_BYTES_PER_ENTRY = 96
 # Reason: REVOCATION.md section 3: an entry outlives its last token by this.
 EXPIRY_SLACK = timedelta(seconds=60)
+
+
+class Signing(Model):
+    """ES256 signatures of batches and markers: only they detect lies on the bus."""
+
+    key: FilePath = Field(
+        description="PEM file with this node's own P-256 private key; not a token key."
+    )
+    trusted: dict[Alias, FilePath] = Field(
+        default_factory=dict,
+        description=(
+            "PEM file with the public keys of each other node, by its `node`. Where "
+            "`signing` is set, what neither they nor this node have signed "
+            "counts as a gap."
+        ),
+    )
 
 
 class Revocation(Model):
@@ -47,6 +63,20 @@ class Revocation(Model):
             "Key of the identifier hashes, the same in every region, 16 to 64 bytes. "
             "Without it, hashes on a shared bus can be guessed."
         ),
+    )
+    # Reason: a token names at most seven keys, and a check looks up sixteen.
+    old_hash_keys: tuple[Secret, ...] = Field(
+        default=(),
+        max_length=1,
+        description=(
+            "While `hash_key` is rotated: the other one, looked up as well. First put "
+            "the new key here in every region, then exchange the two, and remove the "
+            "old one when its last entry has expired."
+        ),
+    )
+    signing: Signing | None = Field(
+        default=None,
+        description="Signatures of what gateways publish. Unset: none are asked for.",
     )
     # Reason: an empty index costs nothing; the segment is sparse.
     capacity: Annotated[Count, Within(1_000, 1_000_000_000)] = Field(

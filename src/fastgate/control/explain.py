@@ -185,6 +185,6 @@ def _shown(
             "issued": facts.iat,
             "audience": sorted(facts.audience),
             "scope": sorted(facts.scope),
-            "revocable_by": list(facts.revocation_kinds),
+            "revocable_by": list(dict.fromkeys(facts.revocation_kinds)),
         }
     return shown

@@ -16,6 +16,7 @@ from fastgate.control import feed_status
 from fastgate.control.enforcement import Enforcement
 from fastgate.control.entries import Entries, Receipt
 from fastgate.control.feed_settings import FeedSettings
+from fastgate.control.frame_seal import FrameSeal
 from fastgate.control.handover import Handover
 from fastgate.control.housekeeping import FULL_AT, Housekeeping
 from fastgate.control.journal import Publisher
@@ -52,6 +53,7 @@ class Feed:
     alarms: Called with name, dependency and whether it is on, at every change.
     held_keys: Returns issuer (`iss`) and kid of every key in use.
     snapshots: Where the state is saved; None: nowhere.
+    seal: Signs and checks frames; None: nothing is signed.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Feed:
         alarms: Callable[[str, str, bool], None],
         held_keys: Callable[[], Iterable[tuple[str, str]]] = tuple,
         snapshots: SnapshotStore | None = None,
+        seal: FrameSeal | None = None,
     ) -> None:
         for name in (region, node, *origins):
             if not NAME.fullmatch(name):
@@ -85,6 +88,7 @@ class Feed:
         self.clock = clock
         self.bus = bus
         self.bus_up = False
+        self.seal = seal or FrameSeal()
         self.started_ns = clock.boot_ns()
         self.rejected = 0
         # With `local`: as of when everything is enforced.
@@ -95,7 +99,7 @@ class Feed:
         self._writer = writer
         # Whose events this node publishes as their origin.
         self.speaks_for = {region, *(origins if standalone else ())}
-        self.kids = KidRenewal(settings.hash_key, held_keys)
+        self.kids = KidRenewal((settings.hash_key, *settings.old_hash_keys), held_keys)
         self.enforcement = Enforcement(
             writer,
             origins=origins,
@@ -117,6 +121,7 @@ class Feed:
             insert=self.enforcement.insert,
             acked=self._acked,
             alarm=self.alarm,
+            seal=self.seal,
         )
         self.handover = Handover(
             region=region,
@@ -128,6 +133,7 @@ class Feed:
             nearly_full=self._nearly_full,
             published=self.enforcement.published,
             alarm=self.alarm,
+            seal=self.seal,
         )
         self.trackers: dict[str, OriginTracker] = {}
         self.readers: dict[str, OriginReader] = {}
@@ -178,6 +184,7 @@ class Feed:
             known_keys=self.settings.known_keys,
             apply=self._apply,
             prove=lambda boot_ns: self._prove_origin(index, boot_ns),
+            seal=self.seal,
         )
         self.readers[origin] = OriginReader(
             tracker,

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
+from fastgate.control.frame_seal import FrameSeal
 from fastgate.control.journal import Publisher
 from fastgate.control.pause import pause
 from fastgate.control.steady import SteadyWall
@@ -64,6 +65,7 @@ class Handover:
     nearly_full: True where its stream takes urgent events only.
     published: Number and position at which an origin has said an id lately, or None.
     alarm: Called with name, dependency and whether it is on.
+    seal: Signs what is handed over, and checks who did.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Handover:
         nearly_full: Callable[[], bool],
         published: Callable[[str, str], tuple[int, int] | None],
         alarm: Callable[[str, str, bool], None],
+        seal: FrameSeal,
     ) -> None:
         self._region = region
         self._bus = bus
@@ -89,6 +92,7 @@ class Handover:
         self._nearly_full = nearly_full
         self._published = published
         self._alarm = alarm
+        self._seal = seal
         self._waiting: OrderedDict[tuple[str, str], _Hand] = OrderedDict()
         # Homes that could not be reached: when next, and how long after that.
         self._quiet_ns: dict[str, int] = {}
@@ -227,8 +231,9 @@ class Handover:
 
     async def _deliver(self, hand: _Hand) -> None:
         # The home gives it its own number, and hands it to nobody else.
-        payload = encode_event(replace(hand.event, hand=(), seq=0))
         home = hand.home
+        frame = encode_event(replace(hand.event, hand=(), seq=0))
+        payload = self._seal.close(f"hand/{home}", self._publisher.name, frame)
         try:
             answer = await self._bus.hand(home, payload)
         except ControlError as error:
@@ -265,7 +270,8 @@ class Handover:
 
         Raises ControlError where it was not taken.
         """
-        event = decode_event(payload, self._known_keys)
+        frame = self._seal.open(f"hand/{self._region}", "", payload)
+        event = decode_event(frame, self._known_keys)
         if event.kind is None or event.hand or event.lifts:
             # Only an origin itself lifts what is its own.
             raise ControlError("not an event that can be taken")

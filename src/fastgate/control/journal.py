@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from fastgate.control import journal_walk
+from fastgate.control.frame_seal import FrameSeal
 from fastgate.control.pause import pause
 from fastgate.control.sent_log import SentLog
 from fastgate.control.steady import SteadyWall
@@ -56,6 +57,7 @@ class Publisher:
     insert: Puts an event into the own index; False where it is full.
     acked: Told of each batch that the stream took, before anybody is answered.
     alarm: Called with name, dependency and whether it is on.
+    seal: Signs what is published; by default nothing is signed.
     """
 
     def __init__(
@@ -68,7 +70,9 @@ class Publisher:
         insert: Callable[[Event], bool],
         acked: Callable[[Batch, int], None],
         alarm: Callable[[str, str, bool], None],
+        seal: FrameSeal | None = None,
     ) -> None:
+        self._seal = seal or FrameSeal()
         self._origin = origin
         self._journal = journal
         self._bus = bus
@@ -348,7 +352,8 @@ class Publisher:
         kinds = {journal_walk.subject(event) for event in batch.events}
         kind = kinds.pop() if len(kinds) == 1 else "batch"
         expires = max(event.expires for event in batch.events)
-        payload = encode_batch(batch)
+        frame = encode_batch(batch)
+        payload = self._seal.close(batch.origin, batch.publisher, frame)
         wait_s = _RETRY_FIRST_S
         while not self._contradicted:
             left_s = expires - int(self._steady.wall_s())

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from fastgate.domain.entry import Lifetimes, followed_by
-from fastgate.domain.event import Event
+from fastgate.domain.event import Event, key_id
 from fastgate.domain.revocation import KeyHasher, Kind
 
 __all__ = ["KidRenewal"]
@@ -24,13 +24,16 @@ _MARGIN_S = 30
 class KidRenewal:
     """One per feed.
 
-    hash_key: Of new entries. held: Issuer (`iss`) and kid of every key in use.
+    hash_keys: That of new entries, then those that are looked up as well.
+    held: Issuer (`iss`) and kid of every key in use.
     """
 
     def __init__(
-        self, hash_key: bytes, held: Callable[[], Iterable[tuple[str, str]]]
+        self,
+        hash_keys: tuple[bytes, ...],
+        held: Callable[[], Iterable[tuple[str, str]]],
     ) -> None:
-        self._hash_key = hash_key
+        self._hash_keys = hash_keys
         self._held = held
         self._live: dict[bytes, Event] = {}
 
@@ -58,19 +61,28 @@ class KidRenewal:
             return []
         needed = wall_s + lifetimes.of(Kind.JTI) + _MARGIN_S
         return [
-            _renewed(self._live[key], lifetimes)
-            for key in self._held_keys() & self._live.keys()
-            if self._live[key].expires < needed
+            _renewed(self._live[key], new_key, key_id(self._hash_keys[0]), lifetimes)
+            for key, new_key in self._held_keys().items()
+            if key in self._live and self._live[key].expires < needed
         ]
 
-    def _held_keys(self) -> set[bytes]:
-        return {
-            KeyHasher(self._hash_key, issuer).key(Kind.KID, kid)
-            for issuer, kid in self._held()
-        }
+    def _held_keys(self) -> dict[bytes, bytes]:
+        # Under each hash key, with what it is under the one of new entries.
+        held: dict[bytes, bytes] = {}
+        for issuer, kid in self._held():
+            keys = [KeyHasher(h, issuer).key(Kind.KID, kid) for h in self._hash_keys]
+            held |= dict.fromkeys(keys, keys[0])
+        return held
 
 
-def _renewed(event: Event, lifetimes: Lifetimes) -> Event:
+def _renewed(event: Event, key: bytes, name: str, lifetimes: Lifetimes) -> Event:
     expires = event.expires + lifetimes.max_session_s
-    name = followed_by(event.id, expires)
-    return replace(event, id=name, seq=0, expires=expires, hand=())
+    return replace(
+        event,
+        id=followed_by(event.id, expires),
+        key=key,
+        key_id=name,
+        seq=0,
+        expires=expires,
+        hand=(),
+    )

@@ -11,6 +11,7 @@ Source:    REVOCATION.md section 4. Complete as of a marker: every message befor
 from collections import Counter, deque
 from collections.abc import Callable, Collection
 
+from fastgate.control.frame_seal import FrameSeal
 from fastgate.control.origin_plan import OriginState, Plan
 from fastgate.control.saved_state import SavedStream
 from fastgate.domain.digest import PublisherState
@@ -45,6 +46,7 @@ class OriginTracker:
     origin: Name of the stream. me: This node, as echoes name it.
     known_keys: Ids of the hash keys that can be looked up.
     apply: Takes a batch into the index; False where the index is full.
+    seal: Checks who signed; by default nobody need.
     prove: Told a local CLOCK_BOOTTIME ns up to which everything was applied.
     """
 
@@ -57,6 +59,7 @@ class OriginTracker:
         known_keys: Collection[str],
         apply: Callable[[EventFrame, int], bool],
         prove: Callable[[int], None],
+        seal: FrameSeal | None = None,
     ) -> None:
         self.origin = origin
         self.position = 0
@@ -74,6 +77,7 @@ class OriginTracker:
         self._me = me
         self._node = me.partition("/")[2]
         self._known_keys = known_keys
+        self._seal = seal or FrameSeal()
         self._apply = apply
         self._prove = prove
         self._ages = AgeClock(nonces)
@@ -83,19 +87,16 @@ class OriginTracker:
         # somebody; with the number read before it, 0 where none was.
         self._unread: dict[str, int] = {}
         self._held: dict[int, Stored] = {}
-        self._held_bytes = 0
-        self._gap_ns = 0
+        self._held_bytes = self._gap_ns = 0
         self.marker_ns = 0
-        self._asked_ns = 0
-        self._reading = False
+        self._asked_ns, self._reading = 0, False
         self.full = False  # the index refused something that was read
         self._doubt = False
         self._reread_ns = 0
         self._reread_wait_ns = _REREAD_FIRST_NS
         self._acked: deque[tuple[int, Batch]] = deque()
         self._own_read: deque[int] = deque(maxlen=_MAX_OWN)
-        # Position of the first message since the last proof that is not enforced.
-        self._flaw = 0
+        self._flaw = 0  # position of the first message since then that is not enforced
 
     # What arrives.
 
@@ -290,10 +291,11 @@ class OriginTracker:
         self._settle_own()
 
     def _read(self, stored: Stored, now_ns: int) -> None:
-        if stored.payload.startswith(MAGIC):
-            self._read_events(stored)
+        payload = self._seal.open(self.origin, stored.publisher, stored.payload)
+        if payload.startswith(MAGIC):
+            self._read_events(stored, payload)
             return
-        type_, fields = open_frame(stored.payload)
+        type_, fields = open_frame(payload)
         if type_ == "marker":
             marker = decode_marker(fields)
             speaker = stored.publisher.partition(".")[0]
@@ -303,8 +305,8 @@ class OriginTracker:
         elif not fields.flag("optional"):
             raise FrameError(FaultKind.CRITICAL, "t")
 
-    def _read_events(self, stored: Stored) -> None:
-        frame = read_batch(stored.payload, self._known_keys)
+    def _read_events(self, stored: Stored, payload: bytes) -> None:
+        frame = read_batch(payload, self._known_keys)
         # The bus holds each account to its own names; the payload must agree.
         if (frame.origin, frame.publisher) != (self.origin, stored.publisher):
             raise FrameError(FaultKind.FOREIGN, "publisher")

@@ -74,8 +74,9 @@ class Pulse:
             await asyncio.sleep(feed.settings.tick_s)
             if not self._markers.is_due(own, feed.clock.boot_ns()):
                 continue
-            payload = self._markers.compose(own)
             publisher = feed.publisher.name
+            frame = self._markers.compose(own)
+            payload = feed.seal.close(feed.region, publisher, frame)
             name = f"{publisher}/marker/{secrets.token_hex(8)}"
             try:
                 await feed.bus.publish(publisher, "marker", name, payload, MARKER_TTL_S)

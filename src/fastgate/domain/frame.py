@@ -44,6 +44,7 @@ class FaultKind(enum.StrEnum):
     CRITICAL = "critical"
     KEY = "key"
     FOREIGN = "foreign"
+    SIGNATURE = "signature"
 
 
 class FrameError(ControlError):

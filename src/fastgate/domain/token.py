@@ -91,6 +91,7 @@ class IssuerProfile:
     region_claims, grant_claims, require: Claim names the scanner reads or demands.
     max_token_bytes: Longer credentials are refused unread.
     hasher: Turns identifiers into revocation keys.
+    old_hashers: Do the same under hash keys that are being rotated out.
     home_origin: Origin index that speaks for client, kid and issuer revocations.
     introspection: How to ask about opaque tokens; None: they are refused.
     """
@@ -112,6 +113,7 @@ class IssuerProfile:
     hasher: KeyHasher
     home_origin: int
     introspection: Introspection | None = None
+    old_hashers: tuple[KeyHasher, ...] = ()
     digest: bytes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -119,11 +121,12 @@ class IssuerProfile:
         parts = [
             f"{part.name}={_stable(getattr(self, part.name))}"
             for part in fields(self)
-            if part.name not in {"digest", "hasher"}
+            if part.name not in {"digest", "hasher", "old_hashers"}
         ]
-        # The hasher's key decides which revocations a fact answers to: it counts too.
-        probe = self.hasher.key(Kind.ISSUER, self.issuer)
-        text = "\n".join(parts).encode() + probe
+        # The hash keys decide which revocations a fact answers to: they count too.
+        hashers = (self.hasher, *self.old_hashers)
+        probes = [hasher.key(Kind.ISSUER, self.issuer) for hasher in hashers]
+        text = "\n".join(parts).encode() + b"".join(probes)
         object.__setattr__(self, "digest", hashlib.sha256(text).digest())
 
 

@@ -25,6 +25,8 @@ cdef class FactsMaker:
     cdef dict _regions
     cdef tuple _region_lines
     cdef bytes _issuer_key
+    cdef str _name_of_issuer
+    cdef tuple _old_hashers
     cdef object _begin_kid, _begin_client, _begin_jti, _begin_sid, _begin_sub, _begin_grant
     cdef dict _kids
     cdef dict _clients

@@ -16,7 +16,7 @@ from urllib.parse import quote_from_bytes
 import cython
 
 from fastgate.domain.region import NO_REGION, UNKNOWN_REGION, RegionSet
-from fastgate.domain.revocation import Kind, framed
+from fastgate.domain.revocation import KEY_BYTES, Kind, framed
 from fastgate.domain.token import IssuerProfile
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ class Facts:
     thumbprint: RFC 7638 thumbprint of the key; the facts end with that key. b"" where
         the issuer's introspection answer vouches instead of a signature.
     revocation_keys: Concatenated 16-byte keys to look up on every request; bit n of
-        `named` says that the n-th kind of _ORDER is among them.
+        `named` says that the n-th kind of _ORDER is among them. While a hash key is
+        rotated, the same again under the old one.
     revocation_iat: iat for cut-offs; 0 for a token without, older than every one.
     identity_lines: Header lines that tell the upstream who calls, CRLF between them.
         A value that is absent has no line; client copies are removed all the same.
@@ -86,7 +87,8 @@ class Facts:
     @property
     def revocation_kinds(self) -> tuple[str, ...]:
         """Kind of each revocation key, in the same order, for explanations."""
-        return tuple([kind for n, kind in enumerate(_ORDER) if self.named >> n & 1])
+        kinds = tuple([kind for n, kind in enumerate(_ORDER) if self.named >> n & 1])
+        return kinds * (len(self.revocation_keys) // (KEY_BYTES * len(kinds)))
 
     @property
     def identity(self) -> tuple[tuple[str, str], ...]:
@@ -112,6 +114,9 @@ class FactsMaker:
             [b"\r\nX-Fastgate-Region: " + name.encode() for name in regions.names]
         )
         hasher = profile.hasher
+        self._name_of_issuer = profile.issuer
+        # None but while a key is rotated; then this costs what it costs.
+        self._old_hashers = profile.old_hashers
         self._issuer_key = hasher.key(Kind.ISSUER, profile.issuer)
         self._begin_kid = hasher.seed(Kind.KID).copy
         self._begin_client = hasher.seed(Kind.CLIENT).copy
@@ -190,6 +195,17 @@ class FactsMaker:
         if grant is not None:
             named |= _GRANT
             keys.append(_hashed(self._begin_grant, grant.encode()))
+        for hasher in self._old_hashers:
+            values = (
+                *(self._name_of_issuer, facts.kid, client),
+                *(None if token_id is None else token_id.decode(), sid),
+                *(None if subject is None else subject.decode(), grant),
+            )
+            keys += [
+                hasher.key(Kind(kind), value)
+                for kind, value in zip(_ORDER, values, strict=True)
+                if value is not None
+            ]
         facts.revocation_keys = b"".join(keys)
         facts.named = named
 

@@ -54,6 +54,7 @@ from fastgate.wiring.node import Node, metric_plan, on_signals, revocation_reade
 __all__ = ["run_agent"]
 
 _log = logging.getLogger(__name__)
+from fastgate.wiring.signing import build_seal
 
 # Reason: explanations are asked one at a time, by people.
 _EXPLAIN_FACTS = 64
@@ -264,6 +265,7 @@ class _Pages:
         self.columns: ColumnFollower
         self._page: MetricsPage
         self._layout: int | None = None
+        seal=build_seal(rules.signing, config.node_name),
 
     def adopt(self, snapshot: Snapshot, _: Config) -> None:
         """Lay out page and columns for a snapshot.
@@ -272,6 +274,7 @@ class _Pages:
         anew, this agent's own would be added to themselves.
         """
         plan = metric_plan(snapshot)
+        old_hash_keys=tuple(old.reveal().encode() for old in rules.old_hash_keys),
         if plan.layout == self._layout:
             return
         self._layout = plan.layout
