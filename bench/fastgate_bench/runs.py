@@ -172,7 +172,10 @@ async def in_turn(
     """
     for turn in zip(*plans.values(), strict=True):
         for name, plan in zip(plans, turn, strict=True):
-            pid = pids.get(name, 0)
+            pid = pids.get(name)
+            if pid is None:
+                yield name, await generate(plan), Used(0.0)
+                continue
             before = account(pid)
             load = await generate(plan)
             found = load.outcome

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from fastgate_bench.machine import (
+    account,
     conditions,
     cpu_seconds,
     holder,
@@ -40,6 +41,16 @@ def test_cpu_of_a_tree_counts_the_children(family):
     assert len(tree(family.pid)) == 2
     assert cpu_seconds(family.pid) > 0.05
     assert memory_bytes(family.pid) > 1 << 20
+
+
+def test_account_names_processes_and_counts_waiting_for_a_core(family):
+    """A worker is told from the rest by its name; a full core by what was wanted."""
+    found = account(family.pid)
+    assert sum(found.cpu_s.values()) == pytest.approx(cpu_seconds(family.pid), abs=0.05)
+    assert all(name.startswith("python") for name in found.cpu_s)
+    # Running is a part of wanting to; ticks are coarser than what the scheduler counts.
+    assert found.wanted_s > 0.05
+    assert account(family.pid).at_s > found.at_s
 
 
 def test_accounts_of_a_process_that_is_gone_are_empty():

@@ -1,12 +1,13 @@
 """Rounds: which of them make a figure, and what their CPU is divided by."""
 
 import pytest
+from tests.bench.slow_server import slow_server
 
 from fastgate_bench.generator import Load
 from fastgate_bench.histogram import encoded
 from fastgate_bench.machine import Account
 from fastgate_bench.plan import Outcome, Plan
-from fastgate_bench.runs import Rounds, Used, held_back, used_between
+from fastgate_bench.runs import Rounds, Used, held_back, in_turn, used_between
 
 
 def load(*, rate=0.0, core_share=0.5, cpu_share=0.3, good=10):
@@ -85,6 +86,14 @@ def test_used_tells_workers_from_what_runs_in_the_background():
     assert used.workers_us == pytest.approx(19.0)
     assert used.background_ms == pytest.approx(25.0)
     assert used.share == pytest.approx(1.0)
+
+
+async def test_target_without_a_process_of_ours_has_no_cpu():
+    """What the whole machine does is not what a foreign server costs."""
+    async with slow_server() as server:
+        plan = Plan("127.0.0.1", server.port, 50.0, 0.1, 2)
+        found = [(name, used) async for name, _, used in in_turn({"far": [plan]}, {})]
+    assert found == [("far", Used(0.0))]
 
 
 def test_used_of_another_gateway_has_no_background():
