@@ -173,9 +173,7 @@ class World:
     def part(self) -> None:
         """Let every client go; what is left upstream must be at rest."""
         for wire in self.clients.values():
-            wire.feed(None)
-            wire.feed(ConnectionResetError())
-            wire.abort()
+            wire.part()
         self.settle()
         self.loop.elapse(_LONG_S)
 

@@ -251,7 +251,10 @@ def answers_of(wire: Wire) -> Iterator[Said]:
     out, at, number = bytes(wire.out), 0, 0
     while at < len(out):
         method = messages[number].method if number < len(messages) else b""
-        clean = wire.closing and not wire.descriptor.resets
+        # Up to the end of the connection, where it was the gateway that ended it.
+        clean = (wire.left or wire.ended) and not (
+            wire.parted or wire.descriptor.resets
+        )
         said = read_answer(out[at:], method, ended=clean)
         if said is None:
             return

@@ -158,16 +158,41 @@ def test_lane_target_fails_when_a_call_of_the_loop_raises(monkeypatch):
 
 
 def test_lane_target_fails_when_something_is_written_after_the_end(monkeypatch):
-    """A peer that is gone gets nothing."""
-    close = Wire.close
+    """Whoever has closed a connection writes no more on it."""
+    script = b"C" + GET.replace(b"Host", b"Host ")
+    check_lane(script)
+    abort, close, end = Wire.abort, Wire.close, Wire.write_eof
 
-    def late(wire):
-        close(wire)
-        wire.write(b"late")
+    def late(leave):
+        def left(wire):
+            leave(wire)
+            if wire.name.startswith("client"):
+                wire.write(b"late")
 
-    monkeypatch.setattr(Wire, "close", late)
+        return left
+
+    for name, leave in (("abort", abort), ("close", close), ("write_eof", end)):
+        monkeypatch.setattr(Wire, name, late(leave))
     with pytest.raises(AssertionError, match="after its end"):
-        check_lane(STEP.join((b"C" + GET, b"e")))
+        check_lane(script)
+
+
+def test_answer_without_a_length_is_whole_only_where_the_gateway_ended_it():
+    """A client that goes is told nothing by the end that it made itself."""
+    old = b"CGET /a HTTP/1.0\r\n\r\n"
+    begun = b"UHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n"
+    for more, whole in ((b"U0\r\n\r\n", True), (b"e", False), (b"E", False)):
+        script = STEP.join((old, begun, more))
+        check_lane(script)
+        (said,) = answers_of(play(script).clients["127.0.0.1"])
+        assert said.whole == whole
+
+
+def test_bytes_for_a_peer_that_is_gone_go_nowhere():
+    """As with real loops, until the lane is told; then it writes no more."""
+    script = STEP.join((b"C" + GET, b"r", b"+U" + OK))
+    check_lane(script)
+    assert statuses(play(script)) == []
 
 
 def test_mutator_makes_scripts_that_hold_and_repeats_itself():

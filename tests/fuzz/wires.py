@@ -152,7 +152,8 @@ class Wire(asyncio.Transport):
         self.writes: list[tuple[int, int, int]] = []
         self.closing = False
         self.lost = False
-        self.cut = False  # the lane dropped it, whatever was written
+        self.left = False  # the lane is done with it
+        self.parted = False  # the peer went first
         self.ended = False  # the lane will write no more
         self.reset = False  # it ended with an error of the peer's
         self.full = False  # the peer takes nothing: writing is paused
@@ -164,9 +165,11 @@ class Wire(asyncio.Transport):
     # -- called by the lane --------------------------------------------------------
 
     def write(self, data: Any) -> None:
-        if self.ended or self.closing:
+        if self.ended or self.left or self.lost:
             self.loop.faults.append(f"{self.name}: written after its end: {data!r}")
             return
+        if self.closing:
+            return  # the peer is gone, and the lane is yet to be told: it goes nowhere
         Wire._order += 1
         self.writes.append((len(self.out), len(self.came), Wire._order))
         self.out += data
@@ -181,13 +184,11 @@ class Wire(asyncio.Transport):
         return self.closing
 
     def close(self) -> None:
-        if not self.closing:
-            self.closing = True
-            if not self.full:
-                self.loop.call_soon(self._lose, None)
+        self.left = True
+        self._close()
 
     def abort(self) -> None:
-        self.cut = True
+        self.left = True
         self.closing = True
         self.loop.call_soon(self._lose, None)
 
@@ -239,19 +240,33 @@ class Wire(asyncio.Transport):
         else:
             self._call(self._protocol.resume_writing)
 
+    def part(self) -> None:
+        """Let the peer go without a word, whether it is read from or not."""
+        self.parted = self.parted or not (self.ended or self.left)
+        self.closing = True
+        self.loop.call_soon(self._lose, ConnectionResetError())
+
     def _deliver(self) -> None:
         while self._coming and self._reading and not self.closing:
             item = self._coming.popleft()
             if isinstance(item, bytes):
                 self.came += item
                 self._call(self._protocol.data_received, item)
-            elif item is None:
+                continue
+            self.parted = self.parted or not (self.ended or self.left)
+            if item is None:
                 if not self._call(self._protocol.eof_received):
-                    self.close()
+                    self._close()
             else:
                 self.reset = True
                 self.closing = True
                 self.loop.call_soon(self._lose, item)
+
+    def _close(self) -> None:
+        if not self.closing:
+            self.closing = True
+            if not self.full:
+                self.loop.call_soon(self._lose, None)
 
     def _lose(self, error: OSError | None) -> None:
         if not self.lost:
