@@ -43,6 +43,7 @@ cdef enum:                           # Record.info
     R_KIND = 7                       # first bit: 3 bits of kind, 6 of origin, 4 of hash key
     R_ORIGIN = 10
     R_HASH_KEY = 16
+    R_LIFT_EPOCH = 1 << 20           # as R_EPOCH, for the lift
 
 cdef struct Record:
     uint64_t mixed

@@ -101,7 +101,7 @@ class EventStore:
         """Note that the stream of an origin is read from its start."""
 
     def unread(self, origin: str, segment: int, now_s: int) -> list[_Record]:
-        """Return an origin's live events that were not said since `begin_reading`."""
+        """Return an origin's live events and lifts not said since `begin_reading`."""
 
     def stats(self) -> dict[str, int]:
         """Return counts for status.

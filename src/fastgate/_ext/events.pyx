@@ -19,7 +19,7 @@ from libc.string cimport memcpy, memset
 from fastgate._ext.blake2b cimport fg_blake2b
 from fastgate._ext.event_frame cimport F_LIFT, F_URGENT, EventFrame, EventView
 from fastgate._ext.event_table cimport (
-    ID_SIZE, MOST_OF_A_KEY, R_CROWDED, R_EPOCH, R_EVENT, R_HASH_KEY, R_KIND, R_LIFT, R_ORIGIN,
+    ID_SIZE, MOST_OF_A_KEY, R_CROWDED, R_EPOCH, R_EVENT, R_HASH_KEY, R_KIND, R_LIFT, R_LIFT_EPOCH, R_ORIGIN,
     R_RAW, R_SPOKEN, R_USED, SEGMENT_SHIFT, SEGMENTS, Record, Segment, fg_place, find, first_of,
     insert, is_of, origin_of, spread_out,
 )
@@ -295,7 +295,8 @@ cdef class EventStore:
         elif record.expires != event.expires:
             self.strange += 1
             return True
-        record.info = record.info & ~R_EPOCH | R_LIFT | self.epochs[origin]
+        record.info = record.info & ~<uint32_t> R_LIFT_EPOCH | R_LIFT | (
+            self.epochs[origin] * (R_LIFT_EPOCH // R_EPOCH))
         if record.info & R_EVENT:
             self.undo(event.key[:16], mixed, now_s)
         return True
@@ -403,7 +404,7 @@ cdef class EventStore:
         self.epochs[self.origins[origin]] ^= R_EPOCH
 
     def unread(self, str origin not None, Py_ssize_t segment, int64_t now_s) -> list:
-        """Return an origin's live events that were said once and not since `begin_reading`."""
+        """Return an origin's live events and lifts not said since `begin_reading`."""
         cdef int of = self.origins[origin]
         cdef list found = []
         cdef Record* slot
@@ -414,12 +415,18 @@ cdef class EventStore:
         slot = self.segments[segment].slots
         end = slot + self.segments[segment].size
         while slot < end:
-            if (slot.info & wanted == wanted and not slot.info & (R_LIFT | R_CROWDED)
-                    and origin_of(slot) == of and slot.info & R_EPOCH != self.epochs[of]
-                    and slot.expires > now_s):
+            if (slot.info & wanted == wanted and not slot.info & R_CROWDED
+                    and origin_of(slot) == of and slot.expires > now_s
+                    and self.is_unread(slot, of)):
                 found.append(shown(slot))
             slot += 1
         return found
+
+    cdef bint is_unread(self, const Record* record, int origin) noexcept:
+        cdef uint32_t now = self.epochs[origin]
+        if record.info & R_LIFT:     # then only the lift matters to anybody
+            return record.info & R_LIFT_EPOCH != now * (R_LIFT_EPOCH // R_EPOCH)
+        return record.info & R_EPOCH != now
 
     def stats(self) -> dict:
         """Return counts for status."""
@@ -449,7 +456,7 @@ cdef class EventStore:
             if at.slots[i].info:
                 to[0] = at.slots[i]
                 # Read or not is a matter of this run.
-                to.info = to.info & ~R_EPOCH | (to.info & R_EPOCH) ^ self.epochs[origin_of(to)]
+                to.info ^= self.epochs[origin_of(to)] * (1 + R_LIFT_EPOCH // R_EPOCH)
                 to += 1
         return packed
 

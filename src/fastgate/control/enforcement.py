@@ -6,7 +6,7 @@ Source:    REVOCATION.md sections 3 (lift, hash keys) and 5 (native arrays).
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from fastgate.control.feed_settings import FeedSettings
@@ -192,6 +192,17 @@ class Enforcement:
             if segment % _SEGMENTS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return found
+
+    async def unread(self, origin: str) -> AsyncGenerator[Known, None]:
+        """Yield live events, and lifts, that the last reading of a stream lacked.
+
+        An event that is lifted stands for its lift.
+        """
+        for segment in range(SEGMENT_COUNT):
+            for record in self.store.unread(origin, segment, self.now_s):
+                yield self._known(record, record[0], self.store.key_of(record[7]))
+            if segment % _SEGMENTS_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def _known(
         self,

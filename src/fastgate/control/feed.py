@@ -26,6 +26,7 @@ from fastgate.control.origin import OriginTracker
 from fastgate.control.origin_reader import OriginReader
 from fastgate.control.pulse import Pulse
 from fastgate.control.receipts import Receipts
+from fastgate.control.restoring import Restoring
 from fastgate.control.snapshots import Snapshots
 from fastgate.control.steady import SteadyWall
 from fastgate.domain.entry import Entry
@@ -162,6 +163,7 @@ class Feed:
             settings=settings,
             report=self._report_now.set,
         )
+        self.restoring = Restoring(self)
         self._house = Housekeeping(self, journal, self._prove)
         self.snapshots = Snapshots(
             node=node,
@@ -185,6 +187,7 @@ class Feed:
             apply=self._apply,
             prove=lambda boot_ns: self._prove_origin(index, boot_ns),
             seal=self.seal,
+            anew=lambda: self._anew(origin),
         )
         self.readers[origin] = OriginReader(
             tracker,
@@ -216,6 +219,7 @@ class Feed:
             self._supervise("handover", self.handover.run)
             self._supervise("report", self._pulse.report)
             self._supervise("marker", self._pulse.mark)
+            self._supervise("restore", self.restoring.run)
             for origin, reader in self.readers.items():
                 self._supervise(f"read-{origin}", reader.run)
         await self.bus.start(self)
@@ -312,6 +316,10 @@ class Feed:
         self.proven_ns = boot_ns
         for index in range(len(self.origins)):
             self._writer.set_evidence(index, boot_ns)
+
+    def _anew(self, origin: str) -> None:
+        if origin == self.region:
+            self.restoring.begun()
 
     def _prove_origin(self, index: int, boot_ns: int) -> None:
         self._writer.set_evidence(index, boot_ns)

@@ -41,7 +41,7 @@ class FrameSeal:
         """
         return frame
 
-    def open(self, place: str, publisher: str, payload: bytes) -> bytes:
+    def open(self, place: str, publisher: str, payload: bytes) -> bytes:  # noqa: ARG002
         """Return the frame in a payload.
 
         publisher: Who may have published it, as the bus knows; "" for anybody.

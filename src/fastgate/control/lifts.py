@@ -14,7 +14,7 @@ from fastgate.domain.entry import EntryError, followed_by
 from fastgate.domain.event import Event, lift_id
 from fastgate.errors import ControlError
 
-__all__ = ["LiftPlan", "plan_lift"]
+__all__ = ["LiftPlan", "lift_of", "plan_lift"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ async def plan_lift(
                 continue
             raise ControlError("the index has no entry of that event")
         events += [
-            _lift(each, known.key, now, reason)
+            lift_of(each, known.key, now, reason)
             for each in _family(known, enforcement.about(known.key))
             if not each.lifted
         ]
@@ -88,7 +88,8 @@ def _family(first: Known, others: Iterable[Known]) -> list[Known]:
     return family
 
 
-def _lift(known: Known, key: bytes, now: float, reason: str) -> Event:
+def lift_of(known: Known, key: bytes, now: float, reason: str) -> Event:
+    """Return the lift of an event; the same id, whoever makes it."""
     return Event(
         id=lift_id(known.origin, known.id or ""),
         origin=known.origin,

@@ -46,8 +46,8 @@ class OriginTracker:
     origin: Name of the stream. me: This node, as echoes name it.
     known_keys: Ids of the hash keys that can be looked up.
     apply: Takes a batch into the index; False where the index is full.
-    seal: Checks who signed; by default nobody need.
     prove: Told a local CLOCK_BOOTTIME ns up to which everything was applied.
+    seal: Checks who signed, if anybody. anew: Told before everything is read again.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class OriginTracker:
         apply: Callable[[EventFrame, int], bool],
         prove: Callable[[int], None],
         seal: FrameSeal | None = None,
+        anew: Callable[[], None] = lambda: None,
     ) -> None:
         self.origin = origin
         self.position = 0
-        self.caught_up = False
-        self.evidence_ns = 0
+        self.caught_up, self.evidence_ns = False, 0
         self.marker: Marker | None = None
         # The origin's wall clock and the local boot time of the newest proof.
         self.proof: tuple[float, int] | None = None
@@ -78,6 +78,7 @@ class OriginTracker:
         self._node = me.partition("/")[2]
         self._known_keys = known_keys
         self._seal = seal or FrameSeal()
+        self._anew = anew
         self._apply = apply
         self._prove = prove
         self._ages = AgeClock(nonces)
@@ -211,14 +212,13 @@ class OriginTracker:
 
     def _forget(self) -> None:
         # The index keeps every entry; only the account of the stream begins again.
-        self.position = 0
-        self.caught_up = False
+        self.position, self.caught_up = 0, False
+        self._anew()
         self._publishers.clear()
         self._unread.clear()
         self._held.clear()
         self._held_bytes = self._gap_ns = 0
-        self._reread_ns = self._flaw = 0
-        self.full = False
+        self._reread_ns, self._flaw, self.full = 0, 0, False
         self._acked.clear()
         self._own_read.clear()
 
