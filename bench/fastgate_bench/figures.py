@@ -88,7 +88,7 @@ class Figure:
             "metric": self.metric,
             "value": None if self.value is None else shortened(self.value),
             "unit": self.unit,
-            "budget": self.budget,
+            "budget": None if self.budget is None else float(f"{self.budget:.6g}"),
             "ok": self.ok,
         }
         if self.at_least:

@@ -169,7 +169,7 @@ async def test_bench_names_what_it_needs_where_the_extra_is_absent(tmp_path):
 )
 async def test_bench_measures_a_gateway_of_its_own(tmp_path, name, stages):
     """From nothing to figures, whatever they are on this machine."""
-    arguments = (name, "--quick", "--json", "--out", str(tmp_path))
+    arguments = (name, "--quick", "--seconds", "0.2", "--json", "--out", str(tmp_path))
     code, text, err = await bench(*arguments)
     assert code in {0, 99}, err
     document = json.loads(text)
