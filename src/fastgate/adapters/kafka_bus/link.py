@@ -21,7 +21,12 @@ from fastgate.adapters.kafka_bus.live import Live
 from fastgate.adapters.kafka_bus.settings import KafkaSettings, client_options
 from fastgate.adapters.kafka_bus.topics import Head, config_of, heads, make_topic
 from fastgate.adapters.kafka_bus.topics import refuse_lossy as _refuse_lossy
-from fastgate.adapters.kafka_bus.wire import rev_topic, talk_topic, translated
+from fastgate.adapters.kafka_bus.wire import (
+    REQUEST_S,
+    rev_topic,
+    talk_topic,
+    translated,
+)
 from fastgate.adapters.kafka_bus.writer import Writer
 from fastgate.errors import ControlError
 
@@ -34,6 +39,7 @@ _RETRY_LAST_S = 1.0
 _LOOK_S = 1.0
 # Reason: a topic that keeps failing is looked at ten times a second, no more.
 _LOST_S = 0.1
+_MADE_S = 0.02
 # Reason: what is farther behind than this comes by replay, which the feed paces.
 _MAX_BEHIND = 4_096
 # Reason: one replay an origin at a time, of few origins at once, and what is closed.
@@ -151,13 +157,20 @@ class Link:
             raise ControlError("kafka: the reader ended")
 
     async def _set_up(self, admin: AdminClient) -> None:
-        there = await heads(admin, (self._own, self._own_talk))
+        own = {self._own, self._own_talk}
+        there = await heads(admin, own)
         if self._own not in there and await make_topic(
             admin, self._settings, self._own
         ):
             _log.info("kafka: made the topic %s", self._own)
         if self._own_talk not in there:
             await make_topic(admin, self._settings, self._own_talk, talk=True)
+        # Made by one node, known to the others a moment later.
+        with translated():
+            async with asyncio.timeout(REQUEST_S):
+                while not own <= there.keys():
+                    await asyncio.sleep(_MADE_S)
+                    there = await heads(admin, own)
         config = await config_of(admin, self._own)
         _refuse_lossy(self._own, config, self._settings.least_age_s)
 

@@ -132,6 +132,8 @@ class Link:
         with translated():
             await client.connect(
                 **client_options(self._settings, f"fastgate-{self._node}"),
+                # An account may be held to its own answers.
+                inbox_prefix=f"_INBOX.{self._region}.{self._node}",
                 reconnect_time_wait=_RETRY_S,  # type: ignore[arg-type]
                 max_reconnect_attempts=-1,
                 ping_interval=_PING_S,

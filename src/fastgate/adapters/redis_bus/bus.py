@@ -31,6 +31,7 @@ __all__ = ["RedisBus"]
 _PAGE = 64
 # Reason: the server blocks a reader for half a second at most.
 _READ_S = REQUEST_S + 1.0
+_AGAIN_S = 0.25
 
 
 class RedisBus:
@@ -79,10 +80,10 @@ class RedisBus:
         self._listener = None
         left = {self._task} if self._task else set()
         while left:
-            # Again, where a library swallowed it.
+            # Again, where a library swallowed it (asyncio.wait_for on Python 3.11).
             for task in left:
                 task.cancel()
-            _, left = await asyncio.wait(left, timeout=REQUEST_S)
+            _, left = await asyncio.wait(left, timeout=_AGAIN_S)
         await self._talk.stop()
 
     async def _read(self, _: Redis) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 REQUEST_S = 2.0
 _RETRY_FIRST_S = 0.1
 _RETRY_LAST_S = 1.0
+_AGAIN_S = 0.25
 # Reason: publisher, reports, hands and one replay an origin; others wait their turn.
 _MAX_CONNECTIONS = 8
 _DUPLICATE_WINDOW_MS = 120_000
@@ -171,12 +172,12 @@ class Link:
     async def _together(self, client: Redis) -> None:
         # One that fails ends the others: half a bus would look like a whole one.
         jobs = [*(serve(client) for serve in self._serve), self._look_again(client)]
+        tasks = {asyncio.ensure_future(job) for job in jobs}
         try:
-            async with asyncio.TaskGroup() as group:
-                for job in jobs:
-                    group.create_task(_coroutine(job))
-        except* ControlError as errors:
-            raise ControlError(str(errors.exceptions[0])) from None
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            ended.pop().result()
+        finally:
+            await _end(tasks)
 
     def up(self) -> None:
         """Say that the bus is up: what serves has subscribed."""
@@ -242,5 +243,22 @@ class Link:
             raise ControlError(f"{have} of {wanted} replicas have it")
 
 
-async def _coroutine(job: Awaitable[None]) -> None:
-    await job
+async def _end(tasks: Collection["asyncio.Future[None]"]) -> None:
+    """Cancel tasks until each has ended, and forget what became of them.
+
+    Not a TaskGroup, which cancels once: on Python 3.11 the client library swallows a
+    cancellation that comes together with an answer (asyncio.wait_for).
+    """
+    left, cancelled = set(tasks), False
+    while left:
+        for task in left:
+            task.cancel()
+        try:
+            _, left = await asyncio.wait(left, timeout=_AGAIN_S)
+        except asyncio.CancelledError:
+            cancelled = True
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()
+    if cancelled:
+        raise asyncio.CancelledError
