@@ -111,7 +111,9 @@ class Rig:
         self.draining_ns = 0
         self.snapshot = snapshot_of(public("http://x"), issuers=(issuer_profile(),))
         columns = SimpleNamespace(
-            follow_feed=self.followed.append, follow_reloads=self.followed.append
+            follow_feed=self.followed.append,
+            follow_reloads=self.followed.append,
+            follow_intake=lambda counts: None,
         )
         self.reloader = SimpleNamespace(
             counts={"success": 0, "failure": 0},
@@ -132,6 +134,7 @@ class Rig:
                 alarms=self.alarms,
                 clock=self.clock,
                 columns=lambda: columns,
+                intake=SimpleNamespace(counts={}, status=dict),
                 page=lambda accept: (accept.encode(), "text/plain"),
                 draining_since_ns=lambda: self.draining_ns,
                 beat=self.beats.append,

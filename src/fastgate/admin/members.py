@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 
 from fastgate.admin.problems import RefusedError, did_you_mean
 
-__all__ = ["Members", "read_members", "required"]
+__all__ = ["Members", "read_body", "read_members", "required"]
 
 _MAX_BODY_BYTES = 64 * 1024
 _BODY_S = 10.0
@@ -27,7 +27,7 @@ async def read_members(request: web.BaseRequest, known: Collection[str]) -> "Mem
     known: Names that are served. Raises RefusedError for anything else.
     """
     _check_type(request)
-    raw = await _read(request)
+    raw = await read_body(request)
     try:
         document = orjson.loads(raw) if raw else {}
     except orjson.JSONDecodeError:
@@ -51,7 +51,8 @@ def _check_type(request: web.BaseRequest) -> None:
         raise RefusedError("unsupported_media_type", headers={"Accept": _JSON})
 
 
-async def _read(request: web.BaseRequest) -> bytes:
+async def read_body(request: web.BaseRequest) -> bytes:
+    """Return a body of at most 64 KiB that arrives in time. Raises RefusedError."""
     body = bytearray()
     try:
         async with asyncio.timeout(_BODY_S):

@@ -12,6 +12,7 @@ from itertools import combinations
 from fastgate.config.check_issuers import check_issuers
 from fastgate.config.check_revocation import check_revocation
 from fastgate.config.check_routes import check_routes, check_services
+from fastgate.config.check_ways_in import check_ways_in
 from fastgate.config.findings import Finding, duplicates, error, not_one_of, warn
 from fastgate.config.model import Config
 from fastgate.config.values import format_size
@@ -32,6 +33,7 @@ def check(config: Config) -> Iterator[Finding]:
     yield from check_services(config)
     yield from check_routes(config)
     yield from check_revocation(config)
+    yield from check_ways_in(config)
 
 
 def _check_regions(config: Config) -> Iterator[Finding]:
@@ -59,6 +61,8 @@ def _check_listeners(config: Config) -> Iterator[Finding]:
         "admin": config.admin,
         "status": config.status,
     }
+    if config.intake is not None:
+        listeners["intake"] = config.intake.listen
     for (one, first), (other, second) in combinations(listeners.items(), 2):
         if first.collides(second):
             yield error((other,), f"{second} is taken by {one} already", (one,))

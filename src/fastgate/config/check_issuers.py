@@ -27,7 +27,8 @@ def check_issuers(config: Config) -> Iterator[Finding]:
         yield from _check_keys(path, issuer)
         yield from _check_home(config, path, issuer)
         yield from _check_introspection(config, path, issuer)
-        if alias not in used:
+        speaks_for_others = issuer.ssf is not None and issuer.ssf.revokes is not None
+        if alias not in used and not speaks_for_others:
             yield warn(path, "no route uses it", ("routes",))
 
 

@@ -8,11 +8,11 @@ import enum
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from fastgate.config.addresses import Url
+from fastgate.config.algorithms import KNOWN_ALGORITHMS, Algorithm
 from fastgate.config.base import ClaimName, Model, RegionName, VisibleText
-from fastgate.config.problems import did_you_mean
 from fastgate.config.values import (
     Between,
     Count,
@@ -21,12 +21,11 @@ from fastgate.config.values import (
     Secret,
     Text,
     Within,
-    shown,
 )
+from fastgate.config.ways_in import GlobalRevocation, Logout, Ssf
 
 __all__ = ["KNOWN_ALGORITHMS", "AuthMethod", "Introspection", "Issuer"]
 
-KNOWN_ALGORITHMS = ("ES256", "ES384", "RS256", "PS256", "EdDSA")
 # Source: PROTOCOLS.md section 1.4: each of these is accepted only for its own purpose.
 _OTHER_PURPOSES = frozenset(
     {
@@ -41,19 +40,6 @@ _OTHER_PURPOSES = frozenset(
 # a withdrawn key is trusted for too long.
 MIN_JWKS_LIFETIME = timedelta(minutes=5)
 MAX_JWKS_LIFETIME = timedelta(minutes=30)
-
-
-def _algorithm(value: object) -> object:
-    known = ", ".join(KNOWN_ALGORITHMS)
-    if not isinstance(value, str):
-        raise ValueError(f"is no algorithm name; known: {known}")  # noqa: TRY004
-    if value in KNOWN_ALGORITHMS:
-        return str(value)
-    # Source: RFC 8725 section 3.1: a public key must never become an HMAC secret.
-    if value.lower() == "none" or value.upper().startswith("HS"):
-        raise ValueError(f'"{shown(value)}" is never accepted; known: {known}')
-    hint = did_you_mean(value, KNOWN_ALGORITHMS)
-    raise ValueError(f'"{shown(value)}" is not served; known: {known}{hint}')
 
 
 def _token_type(value: str) -> str:
@@ -73,11 +59,6 @@ def _flag_or_url(value: object) -> str:
     )
 
 
-Algorithm = Annotated[
-    str,
-    Field(json_schema_extra={"enum": list(KNOWN_ALGORITHMS)}),
-    BeforeValidator(_algorithm),
-]
 TokenType = Annotated[Text, AfterValidator(_token_type)]
 
 
@@ -209,6 +190,18 @@ class Issuer(Model):
     introspection: Introspection | None = Field(
         default=None,
         description="How to ask about opaque tokens. Unset: they are refused.",
+    )
+    logout: Logout | None = Field(
+        default=None,
+        description="Take its OpenID Connect Back-Channel Logout tokens at `intake`.",
+    )
+    ssf: Ssf | None = Field(
+        default=None,
+        description="Take its security events (SSF, CAEP, RISC), pushed or polled.",
+    )
+    global_revocation: GlobalRevocation | None = Field(
+        default=None,
+        description="Take Global Token Revocation requests for its users at `intake`.",
     )
 
     @property

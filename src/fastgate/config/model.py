@@ -17,6 +17,7 @@ from fastgate.config.revocation import Revocation
 from fastgate.config.routes import Route, Service
 from fastgate.config.server import Limits, Log, Regions, Timeouts
 from fastgate.config.values import REVEAL, Count, Flag, Secret, Within
+from fastgate.config.ways_in import Intake
 
 __all__ = ["Config"]
 
@@ -48,6 +49,10 @@ class Config(Model):
     status: TcpAddress = Field(
         default=Address("0.0.0.0", 8086),  # noqa: S104 - probes come from other hosts
         description="Serves `/livez`, `/readyz` and `/metrics`.",
+    )
+    intake: Intake | None = Field(
+        default=None,
+        description="Listener for what issuers push: logouts, security events.",
     )
     workers: Annotated[Annotated[Count, Within(1, 256)] | None, OrWord("auto")] = Field(
         None, description="Worker processes; `auto`: one a core."

@@ -23,6 +23,7 @@ from fastgate.control.alarms import Alarms
 from fastgate.control.explain import Explainer
 from fastgate.control.feed import Feed, Receipt
 from fastgate.control.follower import Follower
+from fastgate.control.intake import Intake
 from fastgate.control.key_policy import KeySource
 from fastgate.control.keyring import Keyring
 from fastgate.control.reload import Reloader
@@ -87,6 +88,7 @@ class AgentParts:
     alarms: Alarms
     clock: Clock
     columns: Callable[[], ColumnFollower]
+    intake: Intake
     page: Callable[[str], tuple[bytes, str]]
     draining_since_ns: Callable[[], int]
     beat: Callable[[int], None]
@@ -166,6 +168,7 @@ class Agent:
             columns = parts.columns()
             columns.follow_feed(parts.feed.status())
             columns.follow_reloads(parts.reloader.counts)
+            columns.follow_intake(parts.intake.counts)
             await asyncio.sleep(1.0)
 
     # -- workers ---------------------------------------------------------------------
@@ -244,6 +247,7 @@ class Agent:
             expires_in=request.get("expires_in"),
             urgent=bool(request.get("urgent", False)),
             reason=request.get("reason") or "",
+            id=request.get("id") or "",
         )
 
     async def revocation(self, id_: str) -> Receipt | None:
@@ -276,6 +280,7 @@ class Agent:
             "feed": parts.feed.status(),
             "revocations": parts.index.stats(),
             "keys": parts.keyring.status(),
+            "intake": parts.intake.status(),
             "workers": self._worker_lines(),
             "bounds": self._bounds(),
             "alarms": parts.alarms.active(),

@@ -65,6 +65,11 @@ class ColumnFollower:
         for result, count in counts.items():
             self.follow("fastgate_config_reloads_total", [result], count)
 
+    def follow_intake(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Copy what came of each notice, by the way it came."""
+        for labels, count in counts.items():
+            self.follow("fastgate_intake_total", labels, count)
+
 
 def samples(status: Mapping[str, Any]) -> Iterator[Sample]:
     """Yield the samples that follow from an agent's status."""

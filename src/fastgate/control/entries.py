@@ -18,7 +18,7 @@ from fastgate.control.handover import Handover
 from fastgate.control.journal import Publisher, Waiting
 from fastgate.control.lifts import plan_lift
 from fastgate.control.receipts import Receipts, RegionReceipt, Watch
-from fastgate.domain.entry import Entry, EntryError, make_event
+from fastgate.domain.entry import Entry, EntryError, RepeatedError, make_event
 from fastgate.domain.event import Event, key_id
 from fastgate.domain.marker import Taken
 from fastgate.domain.revocation import KeyHasher
@@ -97,16 +97,20 @@ class Entries:
         """Revoke: journal and own index first, then the stream, then the answer.
 
         everywhere: Wait for every region, for a bounded time.
-        Raises EntryError for what cannot be asked, ControlError where the journal
-        refused it; then nothing was revoked.
+        Raises EntryError for what cannot be asked, RepeatedError where the entry names
+        an event that is known, ControlError where the journal refused it; then nothing
+        was revoked.
         """
         origin, hand = self._home(entry)
         if hand and self._handover.full:
             raise ControlError("too many revocations wait for their home")
+        key = self._key(entry)
+        if entry.id and any(k.id == entry.id for k in self._enforcement.about(key)):
+            raise RepeatedError("id", "this event is known")
         event = make_event(
             entry,
-            id_=secrets.token_hex(12),
-            key=self._key(entry),
+            id_=entry.id or secrets.token_hex(12),
+            key=key,
             key_id=self._key_id,
             origin=origin,
             hand=hand,

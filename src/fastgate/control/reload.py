@@ -23,7 +23,10 @@ _log = logging.getLogger(__name__)
 # What sockets, shared memory, streams, logs and caches were made from, and how long the
 # supervisor waits: another value needs new ones.
 _FIXED = {
-    "": ("region", "listen", "admin", "status", "workers", "state_dir", "node"),
+    "": (
+        *("region", "listen", "admin", "status", "intake"),
+        *("workers", "state_dir", "node"),
+    ),
     "regions.": ("names",),
     "revocation.": (
         "bus",

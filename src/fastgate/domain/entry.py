@@ -17,6 +17,7 @@ __all__ = [
     "Entry",
     "EntryError",
     "Lifetimes",
+    "RepeatedError",
     "followed_by",
     "lengthened",
     "make_event",
@@ -40,6 +41,10 @@ class EntryError(ValueError):
         self.field = field
 
 
+class RepeatedError(EntryError):
+    """The event of this entry is known already; nothing was changed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One request to revoke, checked as far as it can be without a clock.
@@ -51,6 +56,7 @@ class Entry:
     expires_in: Seconds; lengthens the life of the entry, never shortens it.
     urgent: Open streams end at once.
     reason: For the audit line; travels with the event.
+    id: Name of the event, where it follows from what was sent; "": one is made up.
     """
 
     kind: Kind
@@ -62,6 +68,7 @@ class Entry:
     expires_in: int | None = None
     urgent: bool = False
     reason: str = ""
+    id: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what no clock is needed for. Raises EntryError."""
@@ -73,9 +80,7 @@ class Entry:
         else:
             _check_text("value", self.value, _MAX_VALUE_BYTES)
         if len(self.reason) > MAX_REASON_CHARS or not self.reason.isprintable():
-            raise EntryError(
-                "reason", f"at most {MAX_REASON_CHARS} visible characters"
-            )
+            raise EntryError("reason", f"at most {MAX_REASON_CHARS} visible characters")
         if self.issued_before is not None:
             if not self.kind.by_time:
                 raise EntryError("issued_before", "only for sub, client and issuer")

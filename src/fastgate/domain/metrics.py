@@ -304,6 +304,12 @@ METRICS: tuple[Metric, ...] = (
         _ORIGIN,
         ("cause", tuple(fault.value for fault in FaultKind)),
     ),
+    _count(
+        "intake_total",
+        "Logouts, security events and requests of issuers, by what came of them.",
+        ("way", ("logout", "push", "poll", "global")),
+        ("result", ("revoked", "repeated", "ignored", "refused", "unavailable")),
+    ),
     _gauge("region_up", "1 while an upstream of the region answers.", "region"),
     _count(
         "region_routed_total",

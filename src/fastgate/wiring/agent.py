@@ -29,32 +29,36 @@ from fastgate.adapters.shared_memory import (
 )
 from fastgate.adapters.snapshot_file import SnapshotFile
 from fastgate.admin.api import AdminListener
+from fastgate.admin.intake import IntakeListener
 from fastgate.admin.status_page import StatusListener
 from fastgate.config.model import Config
 from fastgate.control.agent import Agent, AgentParts, key_sources
 from fastgate.control.agent_metrics import ColumnFollower, samples
 from fastgate.control.alarms import Alarms
+from fastgate.control.compact_jws import JwsVerifier
 from fastgate.control.explain import Explainer
 from fastgate.control.feed import Feed
 from fastgate.control.feed_settings import FeedSettings
 from fastgate.control.follower import Follower
+from fastgate.control.intake import Intake
+from fastgate.control.intake_rules import intake_rules
 from fastgate.control.introspection import Introspections
 from fastgate.control.keyring import Keyring
 from fastgate.control.reload import Reloader
-from fastgate.domain.entry import Lifetimes
+from fastgate.domain.keys import IssuerKeys
 from fastgate.domain.metric_plan import TABLE_COLUMNS
 from fastgate.domain.snapshot import Snapshot
 from fastgate.errors import ControlError
 from fastgate.hotpath.gate import Gate
 from fastgate.hotpath.keys import build_keys
-from fastgate.wiring.buses import build_bus
+from fastgate.wiring.buses import build_bus, lifetimes_of
 from fastgate.wiring.compiled import counters, decisions, revocations
 from fastgate.wiring.node import Node, metric_plan, on_signals, revocation_reader
+from fastgate.wiring.signing import build_seal
 
 __all__ = ["run_agent"]
 
 _log = logging.getLogger(__name__)
-from fastgate.wiring.signing import build_seal
 
 # Reason: explanations are asked one at a time, by people.
 _EXPLAIN_FACTS = 64
@@ -69,6 +73,7 @@ async def run_agent(node: Node) -> int:
     agent, lasting = _build_agent(node, views)
     admin = AdminListener(agent, token=agent.admin_token, names=[config.admin.host])
     status = StatusListener(agent)
+    intake = IntakeListener(lasting.intake)
     links = AgentLinks(
         node.links.agent_ends(),
         on_ask=agent.asked,
@@ -86,7 +91,10 @@ async def run_agent(node: Node) -> int:
     await status.start(node.status)
     await agent.start()
     await admin.start(node.admin)
+    if node.intake is not None:
+        await intake.start(node.intake)
     await ending
+    await intake.stop()
     await admin.stop()
     await agent.stop()
     await links.stop()
@@ -101,6 +109,7 @@ class _Lasting:
 
     fetcher: HttpFetcher
     audit: AuditLog
+    intake: Intake
 
     async def audit_reopened(self) -> None:
         try:
@@ -164,8 +173,18 @@ def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
         follower.refresh()
         feed.reconfigure(_feed_settings(newer))
         await keyring.reconfigure(key_sources(newer))
+        intake.rules = intake_rules(newer)
 
     audit = AuditLog(pathlib.Path(config.state_dir) / "audit.jsonl")
+    intake = Intake(
+        intake_rules(follower.config),
+        verifier=_verifier(follower, keyring),
+        enter=lambda asked: agent.enter(asked, wait="local"),
+        audit=audit.append,
+        lifetimes=lambda: feed.settings.lifetimes,
+        clock=clock,
+        alarms=alarms.set,
+    )
     agent = Agent(
         AgentParts(
             feed=feed,
@@ -183,6 +202,7 @@ def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
             alarms=alarms,
             clock=clock,
             columns=lambda: pages.columns,
+            intake=intake,
             page=pages.render,
             draining_since_ns=views.draining_since_ns,
             beat=views.beat,
@@ -191,7 +211,20 @@ def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
         workers=len(node.data),
     )
     pages.status = agent.status
-    return agent, _Lasting(fetcher, audit)
+    return agent, _Lasting(fetcher, audit, intake)
+
+
+def _verifier(follower: Follower, keyring: Keyring) -> JwsVerifier:
+    def keys_of(alias: str) -> IssuerKeys | None:
+        # What was just fetched counts at once, not with the next tick.
+        follower.refresh()
+        snapshot = follower.cell.current
+        for profile, keys in zip(snapshot.issuers, snapshot.keys, strict=True):
+            if profile.alias == alias:
+                return keys
+        return None
+
+    return JwsVerifier(keys=keys_of, asked=keyring.asked)
 
 
 def _publish(document: SharedDocument, config: Config) -> None:
@@ -232,19 +265,16 @@ def _build_feed(
         alarms=alarms.set,
         held_keys=keyring.named,
         snapshots=SnapshotFile(pathlib.Path(config.state_dir), settings.hash_key),
+        seal=build_seal(rules.signing, config.node_name),
     )
 
 
 def _feed_settings(config: Config) -> FeedSettings:
     rules = config.revocation
-    leeways = [issuer.leeway.total_seconds() for issuer in config.issuers.values()]
     return FeedSettings(
-        lifetimes=Lifetimes(
-            max_token_s=int(rules.max_token_lifetime.total_seconds()),
-            max_session_s=int(rules.max_session_lifetime.total_seconds()),
-            leeway_s=int(max(leeways, default=5)),
-        ),
+        lifetimes=lifetimes_of(config),
         hash_key=rules.hash_key.reveal().encode() if rules.hash_key else b"",
+        old_hash_keys=tuple(old.reveal().encode() for old in rules.old_hash_keys),
         capacity=rules.capacity,
         default_origin=config.regions.default,
         issuer_homes={
@@ -265,7 +295,6 @@ class _Pages:
         self.columns: ColumnFollower
         self._page: MetricsPage
         self._layout: int | None = None
-        seal=build_seal(rules.signing, config.node_name),
 
     def adopt(self, snapshot: Snapshot, _: Config) -> None:
         """Lay out page and columns for a snapshot.
@@ -274,7 +303,6 @@ class _Pages:
         anew, this agent's own would be added to themselves.
         """
         plan = metric_plan(snapshot)
-        old_hash_keys=tuple(old.reveal().encode() for old in rules.old_hash_keys),
         if plan.layout == self._layout:
             return
         self._layout = plan.layout

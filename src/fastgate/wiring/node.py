@@ -33,6 +33,7 @@ class Node:
     data: list[socket.socket]
     admin: socket.socket
     status: socket.socket
+    intake: socket.socket | None
     peer_key: bytes
     clock: SystemClock
 

@@ -65,7 +65,8 @@ def serve(config: Config, path: str) -> int:
     try:
         return supervisor.run()
     finally:
-        close_listeners([*node.data, node.admin, node.status])
+        intake = [] if node.intake is None else [node.intake]
+        close_listeners([*node.data, node.admin, node.status, *intake])
 
 
 def _prepare(config: Config, path: str, workers: int) -> Node:
@@ -97,6 +98,7 @@ def _prepare(config: Config, path: str, workers: int) -> Node:
         data=bind_listeners(config.listen, workers),
         admin=bind_listener(config.admin),
         status=bind_listener(config.status),
+        intake=bind_listener(config.intake.listen) if config.intake else None,
         peer_key=os.urandom(32),
         clock=SystemClock(),
     )
@@ -122,6 +124,8 @@ def _worker_of(node: Node, slot: int) -> Callable[[], int]:
 
 def _run(node: Node, slot: int | None) -> int:
     """Run a forked child: the agent, or the worker of a slot."""
+    if slot is not None and node.intake is not None:
+        node.intake.close()  # the agent's alone
     build = run_agent(node) if slot is None else run_worker(node, slot)
     log = structlog.get_logger("fastgate")
     try:

@@ -1,0 +1,163 @@
+"""Intake rules: what of the configuration the ways in go by.
+
+Owns:      nothing; made anew from each configuration.
+Called by: wiring and reloads, for control.intake and control.set_poller.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fastgate.config.issuers import Issuer
+from fastgate.config.model import Config
+from fastgate.config.values import Secret
+from fastgate.config.ways_in import Logout, LogoutBy, Ssf
+from fastgate.domain.logout_token import LogoutRules
+from fastgate.domain.security_event import EventRules, SubjectRules
+
+__all__ = ["Credential", "IntakeRules", "PollRules", "intake_rules"]
+
+
+class Credential:
+    """A secret that callers must know; compared so that time tells nothing of it."""
+
+    __slots__ = ("_digest",)
+
+    def __init__(self, secret: str) -> None:
+        self._digest = _digest(secret)
+
+    def matches(self, given: str | None) -> bool:
+        """Tell whether it was given."""
+        return hmac.compare_digest(_digest(given or ""), self._digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Credential) and other._digest == self._digest
+
+    def __hash__(self) -> int:
+        return hash(self._digest)
+
+
+def _digest(text: str) -> bytes:
+    # Hashed first, so that not even the length shows.
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class PollRules:
+    """How one stream is polled.
+
+    alias: Of the issuer whose `ssf` section it is. wait_s, every_s: Seconds.
+    authorization: Header value, None for none.
+    """
+
+    alias: str
+    url: str
+    authorization: str | None = field(repr=False)
+    wait_s: float
+    every_s: float
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeRules:
+    """Everything that one configuration says about the ways in.
+
+    logouts, events: By exact `iss`. pushed: Credential of pushes by the same, None
+        where the signature alone is asked for; an `iss` that is absent may not push.
+    users: Global Token Revocation: who may end whose users.
+    polls: Streams to be polled.
+    region_claims, regions: How a claim names the user's home.
+    """
+
+    logouts: Mapping[str, LogoutRules] = field(default_factory=dict)
+    events: Mapping[str, EventRules] = field(default_factory=dict)
+    pushed: Mapping[str, Credential | None] = field(default_factory=dict)
+    users: tuple[tuple[Credential, SubjectRules], ...] = ()
+    polls: tuple[PollRules, ...] = ()
+    region_claims: tuple[str, ...] = ()
+    regions: frozenset[str] = frozenset()
+
+
+def intake_rules(config: Config) -> IntakeRules:
+    """Return the rules of a configuration that `config.load` accepted."""
+    logouts: dict[str, LogoutRules] = {}
+    events: dict[str, EventRules] = {}
+    pushed: dict[str, Credential | None] = {}
+    users: list[tuple[Credential, SubjectRules]] = []
+    polls: list[PollRules] = []
+    for alias, issuer in config.issuers.items():
+        if issuer.logout is not None:
+            logouts[issuer.issuer] = _logout(config, alias, issuer, issuer.logout)
+        if issuer.global_revocation is not None:
+            own = issuer.global_revocation
+            token = Credential(own.token.reveal())
+            users.append((token, _subjects(alias, issuer, own.subjects)))
+        if issuer.ssf is None:
+            continue
+        rules = _events(config, alias, issuer, issuer.ssf)
+        events[rules.issuer] = rules
+        if issuer.ssf.push:
+            secret = issuer.ssf.authorization
+            pushed[rules.issuer] = Credential(secret.reveal()) if secret else None
+        if issuer.ssf.poll is not None:
+            poll = issuer.ssf.poll
+            polls.append(
+                PollRules(
+                    alias=alias,
+                    url=poll.url,
+                    authorization=_revealed(poll.authorization),
+                    wait_s=poll.wait.total_seconds(),
+                    every_s=poll.every.total_seconds(),
+                    events=poll.events,
+                )
+            )
+    return IntakeRules(
+        logouts=logouts,
+        events=events,
+        pushed=pushed,
+        users=tuple(users),
+        polls=tuple(polls),
+        region_claims=config.regions.claims,
+        regions=frozenset(config.regions.names),
+    )
+
+
+def _revealed(secret: Secret | None) -> str | None:
+    return None if secret is None else secret.reveal()
+
+
+def _logout(config: Config, alias: str, issuer: Issuer, own: Logout) -> LogoutRules:
+    return LogoutRules(
+        alias=alias,
+        issuer=issuer.issuer,
+        clients=frozenset(own.clients),
+        by_user=own.by is LogoutBy.SUB,
+        algorithms=_algorithms(own.algorithms or issuer.algorithms),
+        leeway_s=int(issuer.leeway.total_seconds()),
+        # An event is kept at least as long, and with it the id that a replay meets.
+        max_age_s=int(config.revocation.max_token_lifetime.total_seconds()),
+    )
+
+
+def _events(config: Config, alias: str, issuer: Issuer, own: Ssf) -> EventRules:
+    about = own.revokes or alias
+    return EventRules(
+        alias=alias,
+        issuer=own.issuer or issuer.issuer,
+        audience=frozenset(own.audience),
+        algorithms=_algorithms(own.algorithms or issuer.algorithms),
+        leeway_s=int(issuer.leeway.total_seconds()),
+        user_events=own.user_events,
+        subjects=_subjects(about, config.issuers[about], own.subjects),
+    )
+
+
+def _subjects(alias: str, issuer: Issuer, formats: tuple[str, ...]) -> SubjectRules:
+    return SubjectRules(alias, issuer.issuer, frozenset(map(str, formats)))
+
+
+def _algorithms(names: tuple[str, ...]) -> frozenset[str]:
+    # RFC 9864 names EdDSA over Ed25519 by its curve: one algorithm, two spellings.
+    named = frozenset(names)
+    return named | {"Ed25519"} if "EdDSA" in named else named

@@ -1,0 +1,215 @@
+"""Security event: what the claims of a SET must say, and what they end.
+
+Owns:      which events end what, and how subjects are read; the signature was verified
+           before.
+Called by: control.intake.
+Source:    RFC 8417, RFC 9493; SSF 1.0, CAEP 1.0, RISC 1.0; PROTOCOLS.md section 7.
+
+Never wider than what the event names: a subject that is not understood as a whole is
+refused, and the sender is told.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fastgate.domain.notice import (
+    Fault,
+    Notice,
+    NoticeError,
+    audience_of,
+    is_seconds,
+    notice_id,
+    text_of,
+)
+from fastgate.domain.revocation import Kind
+
+__all__ = [
+    "SET_TYPES",
+    "EventRules",
+    "Heard",
+    "SubjectRules",
+    "end_of",
+    "read_event",
+]
+
+SET_TYPES: frozenset[str | None] = frozenset({"secevent+jwt"})
+
+_BASE = "https://schemas.openid.net/secevent/"
+_SESSION_REVOKED = f"{_BASE}caep/event-type/session-revoked"
+_CREDENTIAL_CHANGE = f"{_BASE}caep/event-type/credential-change"
+_USER_EVENTS = frozenset(
+    {
+        _CREDENTIAL_CHANGE,
+        f"{_BASE}risc/event-type/account-disabled",
+        f"{_BASE}risc/event-type/account-purged",
+        f"{_BASE}risc/event-type/credential-compromise",
+    }
+)
+# A credential that is added takes nothing from whoever signed in before.
+_ENDING_CHANGES = frozenset({"revoke", "update", "delete"})
+_VERIFICATION = f"{_BASE}ssf/event-type/verification"
+_STREAM_UPDATED = f"{_BASE}ssf/event-type/stream-updated"
+_STREAM_STATES = frozenset({"enabled", "paused", "disabled"})
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectRules:
+    """Which subjects are understood.
+
+    alias, issuer: Of whose users, and the exact `iss` that names them.
+    formats: Of `iss_sub`, `opaque` and `email`: those whose value is a token's `sub`.
+    """
+
+    alias: str
+    issuer: str
+    formats: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class EventRules:
+    """What is accepted of one transmitter's SETs.
+
+    alias, issuer: Whose keys verify them, and their exact `iss`.
+    audience: One of these must be in `aud`. algorithms: Accepted ones.
+    leeway_s: Allowance on `iat`, seconds.
+    user_events: Events about credentials and accounts end the user's tokens too.
+    """
+
+    alias: str
+    issuer: str
+    audience: frozenset[str]
+    algorithms: frozenset[str]
+    leeway_s: int
+    user_events: bool
+    subjects: SubjectRules
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An event that ends nothing.
+
+    stream: What a stream says of itself, else "".
+    """
+
+    jti: str
+    stream: str = ""
+
+
+def read_event(
+    claims: Mapping[str, object], rules: EventRules, now_s: float
+) -> Notice | Heard:
+    """Return what a SET ends, or that it ends nothing.
+
+    claims: Of a token whose signature verified. now_s: Wall time.
+    Raises NoticeError.
+    """
+    if claims.get("iss") != rules.issuer:
+        raise NoticeError(Fault.ISSUER, "iss is not the stream's")
+    audience_of(claims, rules.audience)
+    issued = claims.get("iat")
+    if not is_seconds(issued):
+        raise NoticeError(Fault.CLAIMS, "iat must be whole seconds")
+    if issued > now_s + rules.leeway_s:
+        raise NoticeError(Fault.TIME, "iat is in the future")
+    # Source: SSF 1.0 section 4.1: so that no SET passes for another kind of token.
+    if "sub" in claims or "exp" in claims:
+        raise NoticeError(Fault.CLAIMS, "a SET has neither sub nor exp")
+    jti = text_of(claims, "jti")
+    if jti is None:
+        raise NoticeError(Fault.CLAIMS, "jti is missing")
+    name, event = _only_event(claims)
+    if name == _VERIFICATION:
+        return Heard(jti, "verified")
+    if name == _STREAM_UPDATED:
+        state = event.get("status")
+        known = isinstance(state, str) and state in _STREAM_STATES
+        return Heard(jti, str(state) if known else "")
+    if not _ends_something(name, event, rules):
+        return Heard(jti)
+    kind, value = end_of(
+        claims.get("sub_id"), rules.subjects, sessions=name == _SESSION_REVOKED
+    )
+    before = _cutoff(event, issued, now_s) if kind is Kind.SUB else None
+    id_ = notice_id("set", rules.issuer, jti)
+    return Notice(rules.subjects.alias, kind, value, before, id_, issued)
+
+
+def _only_event(claims: Mapping[str, object]) -> tuple[str, Mapping[str, object]]:
+    events = claims.get("events")
+    if not isinstance(events, dict) or len(events) != 1:
+        raise NoticeError(Fault.CLAIMS, "events must have one member")
+    name, event = next(iter(events.items()))
+    if not isinstance(event, dict):
+        raise NoticeError(Fault.CLAIMS, "the event must be an object")
+    return name, event
+
+
+def _ends_something(name: str, event: Mapping[str, object], rules: EventRules) -> bool:
+    if name == _SESSION_REVOKED:
+        return True
+    if name not in _USER_EVENTS or not rules.user_events:
+        return False
+    return name != _CREDENTIAL_CHANGE or event.get("change_type") in _ENDING_CHANGES
+
+
+def _cutoff(event: Mapping[str, object], issued: int, now_s: float) -> float:
+    stamp = event.get("event_timestamp", issued)
+    if isinstance(stamp, bool) or not isinstance(stamp, int | float) or stamp < 0:
+        raise NoticeError(Fault.CLAIMS, "event_timestamp must be seconds")
+    # Tokens that are yet to be issued are nobody's past: also milliseconds, a frequent
+    # mistake, end here.
+    return min(float(stamp), max(now_s, float(issued)))
+
+
+def end_of(subject: object, rules: SubjectRules, *, sessions: bool) -> tuple[Kind, str]:
+    """Return what a subject identifier names: a token, a session or a user.
+
+    subject: RFC 9493.
+    sessions: Sessions end: the one that a complex subject names, else all of the
+        user's. False: the event is about the user, wherever.
+    Raises NoticeError where it names what cannot be ended as a whole and alone.
+    """
+    if not isinstance(subject, dict):
+        raise NoticeError(Fault.SUBJECT, "sub_id is missing")
+    form = subject.get("format")
+    if form == "jwt_id":
+        _check_issuer(subject, rules)
+        return Kind.JTI, _member(subject, "jti")
+    if form != "complex":
+        return Kind.SUB, _user(subject, rules)
+    session = subject.get("session")
+    if sessions and session is not None:
+        # It is exact by itself, whatever else narrows it down.
+        if not isinstance(session, dict) or session.get("format") != "opaque":
+            raise NoticeError(Fault.SUBJECT, "a session must be opaque")
+        return Kind.SID, _member(session, "id")
+    # A member that is absent is a wildcard, and one that is there narrows the sessions
+    # down to fewer than would end.
+    if sessions and set(subject) - {"format", "user"}:
+        raise NoticeError(Fault.SUBJECT, "a part of a user cannot be ended")
+    user = subject.get("user")
+    if not isinstance(user, dict):
+        raise NoticeError(Fault.SUBJECT, "user is missing")
+    return Kind.SUB, _user(user, rules)
+
+
+def _user(subject: Mapping[str, object], rules: SubjectRules) -> str:
+    form = subject.get("format")
+    if form not in rules.formats:
+        raise NoticeError(Fault.SUBJECT, "subjects of this format are not mapped")
+    if form == "iss_sub":
+        _check_issuer(subject, rules)
+        return _member(subject, "sub")
+    return _member(subject, "email" if form == "email" else "id")
+
+
+def _check_issuer(subject: Mapping[str, object], rules: SubjectRules) -> None:
+    if subject.get("iss") != rules.issuer:
+        raise NoticeError(Fault.SUBJECT, "the subject is another issuer's")
+
+
+def _member(subject: Mapping[str, object], name: str) -> str:
+    value = text_of(subject, name)
+    if value is None:
+        raise NoticeError(Fault.SUBJECT, f"{name} is missing")
+    return value

@@ -1,0 +1,129 @@
+"""Level 3 of the ways in: a listener for what is pushed, one issuer for each name."""
+
+import pytest
+from tests.config.documents import BASE, changed, load_text, said
+
+from fastgate.config.problems import Level
+
+AT = "    audience: [api]\n"
+LOGOUT = AT + "    logout: {clients: [web]}\n"
+SSF = AT + "    ssf: {audience: [gw]}\n"
+POLLED = AT + (
+    "    ssf:\n"
+    "      audience: [gw]\n"
+    "      push: false\n"
+    "      poll: {url: 'URL', authorization: '${KEY}'}\n"
+)
+GLOBAL = AT + "    global_revocation: {token: '${KEY}'}\n"
+INTAKE = "intake: {}\n"
+KEY = {"KEY": "0123456789abcdef", "SHORT": "0123"}
+OTHER = """\
+  other:
+    issuer: https://login.example.com
+    jwks_url: https://login.example.com/jwks
+    logout: {clients: [web]}
+services:
+"""
+
+
+def lines(folder, text, level):
+    return [
+        line.partition(" ")[2] for line in said(load_text(folder, text, KEY), level)
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(changed(AT, LOGOUT) + INTAKE, id="logout"),
+        pytest.param(changed(AT, SSF) + INTAKE, id="push"),
+        pytest.param(changed(AT, GLOBAL) + INTAKE, id="global"),
+        pytest.param(
+            changed(AT, POLLED.replace("URL", "https://login.example.com/poll")),
+            id="poll",
+        ),
+    ],
+)
+def test_way_in_is_accepted(tmp_path, text):
+    assert lines(tmp_path, text, Level.ERROR) == []
+    assert lines(tmp_path, text, Level.WARN) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        pytest.param(
+            changed(AT, LOGOUT),
+            "issuers.login.logout: comes to `intake`, which is off",
+            id="logout-off",
+        ),
+        pytest.param(
+            changed(AT, SSF), "issuers.login.ssf: comes to `intake`", id="push-off"
+        ),
+        pytest.param(
+            changed(AT, GLOBAL), "global_revocation: comes to `intake`", id="global-off"
+        ),
+        pytest.param(
+            changed(AT, AT + "    ssf: {audience: [gw], push: false}\n"),
+            "issuers.login.ssf: takes no event",
+            id="no-way",
+        ),
+        pytest.param(
+            changed(AT, AT + "    ssf: {audience: [gw], revokes: lgin}\n") + INTAKE,
+            'issuers.login.ssf.revokes: "lgin" is not one of login; did you mean',
+            id="revokes",
+        ),
+        pytest.param(
+            changed(AT, AT + "    ssf: {audience: [gw, gw]}\n") + INTAKE,
+            'ssf.audience[1]: "gw" is listed twice',
+            id="twice",
+        ),
+        pytest.param(
+            changed(AT, AT + "    logout: {clients: []}\n") + INTAKE,
+            "issuers.login.logout.clients:",
+            id="no-clients",
+        ),
+        pytest.param(
+            changed(AT, AT + "    logout: {clients: [web], algorithms: [none]}\n")
+            + INTAKE,
+            '"none" is never accepted',
+            id="none-j1",
+        ),
+        pytest.param(
+            changed(AT, LOGOUT, "services:\n", OTHER) + INTAKE,
+            "issuers.other.logout: has the `iss` of login's",
+            id="same-iss",
+        ),
+        pytest.param(
+            changed(AT, LOGOUT) + "intake: {listen: 127.0.0.1:8085}\n",
+            "intake: 127.0.0.1:8085 is taken by admin already",
+            id="collision",
+        ),
+    ],
+)
+def test_way_in_that_cannot_work_is_refused(tmp_path, text, problem):
+    found = lines(tmp_path, text, Level.ERROR)
+    assert any(problem in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        pytest.param(
+            BASE + INTAKE, "intake: no issuer has logout, ssf or", id="unused"
+        ),
+        pytest.param(
+            changed(AT, GLOBAL.replace("KEY", "SHORT")) + INTAKE,
+            "global_revocation.token: is short",
+            id="short",
+        ),
+        pytest.param(
+            changed(AT, POLLED.replace("URL", "http://login.example.com/poll")),
+            "ssf.poll.url: fetches events without TLS",
+            id="plain",
+        ),
+    ],
+)
+def test_way_in_that_is_risky_is_warned_of(tmp_path, text, problem):
+    found = lines(tmp_path, text, Level.WARN)
+    assert any(problem in line for line in found), found
