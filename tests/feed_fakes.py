@@ -248,12 +248,13 @@ class FakeJournal:
         self.failing = False
         self.pruned = 0
         self.saved = 0
+        self.adopted: tuple[str, ...] = ()
 
     def copy(self) -> "FakeJournal":
         other = FakeJournal(self._node, start=JournalStart.KEPT)
         other.publisher, other.last = self.publisher, self.last
         other.rows, other.hands = list(self.rows), list(self.hands)
-        other.saved = self.saved
+        other.saved, other.adopted = self.saved, self.adopted
         return other
 
     def _check(self) -> None:
@@ -279,6 +280,10 @@ class FakeJournal:
         self.rows.append(kept)
         self.hands += [(event.id, home) for home in event.hand]
         return kept
+
+    async def note_adopted(self, regions: Sequence[str]) -> None:
+        self._check()
+        self.adopted = tuple(regions)
 
     async def note_saved(self, serial: int) -> None:
         self._check()

@@ -567,6 +567,15 @@ class Journal(Protocol):
         """The serial number of the newest saved state, 0 for none."""
         ...
 
+    @property
+    def adopted(self) -> Sequence[str]:
+        """Regions that were adopted by this node."""
+        ...
+
+    async def note_adopted(self, regions: Sequence[str]) -> None:
+        """Remember them."""
+        ...
+
     async def note_saved(self, serial: int) -> None:
         """Note that a state was saved: an older one is not taken any more."""
         ...

@@ -97,6 +97,9 @@ class EventStore:
     def sweep(self, segment: int, now_s: int) -> int:
         """Drop what has long expired from one segment; return how many that were."""
 
+    def adopt(self, origin: str, by: str) -> None:
+        """Let the stream of another origin speak for one that is gone. KeyError."""
+
     def begin_reading(self, origin: str) -> None:
         """Note that the stream of an origin is read from its start."""
 

@@ -79,6 +79,7 @@ cdef class EventStore:
     cdef dict origins
     cdef dict hash_keys
     cdef uint32_t epochs[64]
+    cdef int speakers[64]            # whose stream speaks for an origin: its own, or an adopter's
     cdef bytearray waiting           # keys of 16 octets
     cdef uint64_t limit
     cdef readonly uint64_t events
@@ -97,6 +98,8 @@ cdef class EventStore:
             seeds = self.native.seeds() if self.native is not None else (
                 int.from_bytes(os.urandom(8)), int.from_bytes(os.urandom(8)))
         self.seed0, self.seed1 = seeds
+        for at in range(64):
+            self.speakers[at] = at
         self.limit = limit
         self.waiting = bytearray()
         self.segments = <Segment*> calloc(SEGMENTS, sizeof(Segment))
@@ -125,7 +128,7 @@ cdef class EventStore:
         cdef int own = self.origins.get(frame.origin, FOREIGN)
         cdef int origin
         cdef int hash_key = self.hash_keys.get(frame.key_id, MOST_HASH_KEYS)
-        cdef bint fits = True
+        cdef bint fits = True, spoken
         cdef EventView* event
         for i in range(frame.count):
             event = &frame.events[i]
@@ -133,9 +136,10 @@ cdef class EventStore:
             if event.origin != NULL:
                 origin = self.origins.get(
                     (<const char*> event.origin)[:event.origin_size].decode(), FOREIGN)
-            if origin == own:
+            spoken = origin == own or self.speakers[origin] == own
+            if spoken:
                 self.note(event, origin, frame.seq + <uint64_t> i, position)
-            fits &= self.take(event, origin, origin == own, hash_key, now_s)
+            fits &= self.take(event, origin, spoken, hash_key, now_s)
         return fits
 
     def add(self, str id_ not None, int kind, bytes key not None, uint32_t expires,
@@ -398,6 +402,10 @@ cdef class EventStore:
         spread_out(at, max(<uint32_t> 16, (at.used - over) * 20 // 17 + 1), now_s - KEEP_S)
         self.events -= before - at.used
         return before - at.used
+
+    def adopt(self, str origin not None, str by not None) -> None:
+        """Let the stream of another origin speak for one that is gone."""
+        self.speakers[self.origins[origin]] = self.origins[by]
 
     def begin_reading(self, str origin not None) -> None:
         """Note that the stream of an origin is read from its start."""

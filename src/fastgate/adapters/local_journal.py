@@ -67,6 +67,7 @@ class LocalJournal:
         self._publisher = ""
         self._last = 0
         self._saved = 0
+        self._adopted: tuple[str, ...] = ()
         self._waiting: list[tuple[Event, asyncio.Future[Kept]]] = []
         self._flushing: asyncio.Task[None] | None = None
 
@@ -84,6 +85,17 @@ class LocalJournal:
     def saved(self) -> int:
         """The serial number of the newest saved state, 0 for none."""
         return self._saved
+
+    @property
+    def adopted(self) -> Sequence[str]:
+        """Regions that were adopted by this node."""
+        return self._adopted
+
+    async def note_adopted(self, regions: Sequence[str]) -> None:
+        """Remember the regions that were adopted."""
+        statement = "INSERT OR REPLACE INTO meta VALUES ('adopted', ?)"
+        await self._write(statement, [(" ".join(regions),)])
+        self._adopted = tuple(regions)
 
     async def note_saved(self, serial: int) -> None:
         """Note that a state was saved: an older one is not taken any more."""
@@ -249,6 +261,7 @@ class LocalJournal:
             raise
         self._db = db
         self._saved = int(meta.get("saved", 0))
+        self._adopted = tuple(meta.get("adopted", "").split())
         if meta.get("node") == self._node and meta.get("publisher"):
             self._publisher, self._last = meta["publisher"], int(meta["last"])
         else:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from fastgate.control.enforcement import Enforcement
@@ -61,6 +61,7 @@ class Entries:
     """Makes events of entries and waits for what must happen to them.
 
     report: Asks for this node's own report at once, so that its region is counted.
+    speaks_for: Whose events are this node's own. home_of: Who stands for a region.
     """
 
     def __init__(
@@ -77,6 +78,8 @@ class Entries:
         clock: Clock,
         settings: FeedSettings,
         report: Callable[[], None],
+        speaks_for: Collection[str],
+        home_of: Callable[[str | None], str | None],
     ) -> None:
         self._region = region
         self._node = node
@@ -89,6 +92,8 @@ class Entries:
         self._clock = clock
         self.settings = settings
         self._report = report
+        self._speaks_for = speaks_for
+        self._home_of = home_of
         self._key_id = key_id(settings.hash_key)
         self._hashers: dict[str, KeyHasher] = {}
         self._recent: OrderedDict[str, _Recent] = OrderedDict()
@@ -127,11 +132,10 @@ class Entries:
         Asked twice, it is one lift. Raises EntryError where it is another region's,
         ControlError where the journal refused it.
         """
-        speaks_for = self._origins if self._standalone else (self._region,)
         plan = await plan_lift(
             id_,
             self._enforcement,
-            {self._region, *speaks_for},
+            self._speaks_for,
             now=self._clock.wall_s(),
             reason=reason,
         )
@@ -203,8 +207,10 @@ class Entries:
             return home if home in self._origins else self._region, ()
         if home is not None and home not in self._origins:
             raise EntryError("home", "not a region that publishes")
+        home = self._home_of(home)
         if home is None:
-            others = tuple(o for o in self._origins if o != self._region)
+            homes = dict.fromkeys(map(self._home_of, self._origins))
+            others = tuple(o for o in homes if o is not None and o != self._region)
             return self._region, others
         return home, () if home == self._region else (home,)
 

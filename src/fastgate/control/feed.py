@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from fastgate.control import feed_status
+from fastgate.control.adoption import Adopted, Adoption
 from fastgate.control.enforcement import Enforcement
 from fastgate.control.entries import Entries, Receipt
 from fastgate.control.feed_settings import FeedSettings
@@ -24,6 +25,7 @@ from fastgate.control.kid_renewal import KidRenewal
 from fastgate.control.markers import MarkerWriter
 from fastgate.control.origin import OriginTracker
 from fastgate.control.origin_reader import OriginReader
+from fastgate.control.proofs import Proofs
 from fastgate.control.pulse import Pulse
 from fastgate.control.receipts import Receipts
 from fastgate.control.restoring import Restoring
@@ -92,12 +94,11 @@ class Feed:
         self.seal = seal or FrameSeal()
         self.started_ns = clock.boot_ns()
         self.rejected = 0
-        # With `local`: as of when everything is enforced.
-        self.proven_ns = 0
+        self.proofs = Proofs(self, writer)
         self.alarms_on: set[tuple[str, str]] = set()
         self._alarms = alarms
         self.steady = SteadyWall(clock)
-        self._writer = writer
+        self._journal = journal
         # Whose events this node publishes as their origin.
         self.speaks_for = {region, *(origins if standalone else ())}
         self.kids = KidRenewal((settings.hash_key, *settings.old_hash_keys), held_keys)
@@ -138,8 +139,8 @@ class Feed:
         )
         self.trackers: dict[str, OriginTracker] = {}
         self.readers: dict[str, OriginReader] = {}
-        for index, origin in enumerate(() if standalone else origins):
-            self._add_origin(index, origin)
+        for origin in () if standalone else origins:
+            self._add_origin(origin)
         self._markers = MarkerWriter(
             region=region,
             node=node,
@@ -149,6 +150,7 @@ class Feed:
             max_token_lifetime_s=settings.lifetimes.max_token_s,
         )
 
+        self.adoption = Adoption(self)
         self._pulse = Pulse(self, self._markers, self._nonces, self._report_now)
         self._entries = Entries(
             region=region,
@@ -162,9 +164,11 @@ class Feed:
             clock=clock,
             settings=settings,
             report=self._report_now.set,
+            speaks_for=self.speaks_for,
+            home_of=self.adoption.home,
         )
         self.restoring = Restoring(self)
-        self._house = Housekeeping(self, journal, self._prove)
+        self._house = Housekeeping(self, journal, self.proofs.prove_all)
         self.snapshots = Snapshots(
             node=node,
             store=snapshots,
@@ -178,14 +182,14 @@ class Feed:
             alarm=self.alarm,
         )
 
-    def _add_origin(self, index: int, origin: str) -> None:
+    def _add_origin(self, origin: str) -> None:
         tracker = self.trackers[origin] = OriginTracker(
             origin,
             me=f"{self.region}/{self.node}",
             nonces=self._nonces,
             known_keys=self.settings.known_keys,
             apply=self._apply,
-            prove=lambda boot_ns: self._prove_origin(index, boot_ns),
+            prove=lambda boot_ns: self.proofs.prove(origin, boot_ns),
             seal=self.seal,
             anew=lambda: self._anew(origin),
         )
@@ -206,6 +210,7 @@ class Feed:
         """
         await self.publisher.open(self.snapshots.restore)
         await self.handover.resume()
+        self.adoption.restore(self._journal.adopted)
         self._supervise("publish", self.publisher.run)
         self._supervise("watch", self._house.watch)
         self._supervise("house", self._house.keep)
@@ -312,19 +317,9 @@ class Feed:
 
     # The index.
 
-    def _prove(self, boot_ns: int) -> None:
-        self.proven_ns = boot_ns
-        for index in range(len(self.origins)):
-            self._writer.set_evidence(index, boot_ns)
-
     def _anew(self, origin: str) -> None:
         if origin == self.region:
             self.restoring.begun()
-
-    def _prove_origin(self, index: int, boot_ns: int) -> None:
-        self._writer.set_evidence(index, boot_ns)
-        if all(tracker.evidence_ns for tracker in self.trackers.values()):
-            self.enforcement.settle()
 
     def _apply(self, frame: EventFrame, position: int) -> bool:
         # A full index refuses some; the others go in all the same.
@@ -366,6 +361,10 @@ class Feed:
             raise ControlError("the stream is nearly full: only urgent events")
         everywhere = wait == "regions"
         return await self._entries.lift(id_, everywhere=everywhere, reason=reason)
+
+    async def adopt(self, region: str) -> Adopted:
+        """Speak for a region that is gone. Raises EntryError and ControlError."""
+        return await self.adoption.adopt(region)
 
     def so_far(self, receipt: Receipt) -> Receipt:
         """Return a receipt of this run with what has become of its event since."""

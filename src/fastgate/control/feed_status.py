@@ -38,6 +38,15 @@ def status(feed: "Feed") -> dict[str, Any]:
         "origins": [_origin(feed, origin) for origin in feed.origins],
         "nodes": {name: dict(at) for name, at in feed.receipts.positions().items()},
         "rejected_reports": feed.rejected,
+        "events": feed.enforcement.store.stats(),
+        "restored": feed.restoring.restored,
+        "snapshot": {
+            "serial": feed.snapshots.serial,
+            "loaded": feed.snapshots.loaded,
+            "saved_s": _seconds(feed, feed.snapshots.saved_ns)
+            if feed.snapshots.saved_ns
+            else None,
+        },
         "alarms": sorted(feed.alarms_on),
     }
 
@@ -97,9 +106,7 @@ def _oldest(feed: "Feed") -> tuple[str, int] | None:
 
 
 def _evidence_ns(feed: "Feed", origin: str) -> int:
-    if feed.standalone:
-        return feed.proven_ns
-    return feed.trackers[origin].evidence_ns
+    return feed.proofs.of(origin)
 
 
 def _seconds(feed: "Feed", since_ns: int) -> float:
@@ -109,9 +116,9 @@ def _seconds(feed: "Feed", since_ns: int) -> float:
 def _state(feed: "Feed", origin: str) -> OriginState:
     now_ns = feed.clock.boot_ns()
     limit_ns = int(feed.settings.max_staleness_s * 1e9)
-    if not feed.standalone:
+    if not feed.standalone and origin not in feed.adoption.speaker:
         return feed.trackers[origin].state(now_ns, limit_ns)
-    proven_ns = feed.proven_ns
+    proven_ns = _evidence_ns(feed, origin)
     if not proven_ns:
         return OriginState.NEVER_HEARD
     fresh = now_ns - proven_ns <= limit_ns
@@ -145,4 +152,5 @@ def _origin(feed: "Feed", origin: str) -> dict[str, Any]:
         "replays": reader.replays,
         "rejected": {kind.value: n for kind, n in tracker.faults.items()},
         "fill": reader.fill,
+        "adopted_by": feed.adoption.speaker.get(origin),
     }

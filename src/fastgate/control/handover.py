@@ -12,6 +12,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from functools import partial
 
 from fastgate.control.frame_seal import FrameSeal
 from fastgate.control.journal import Publisher
@@ -164,6 +165,18 @@ class Handover:
                     for home in event.hand if event.kind is not None else ():
                         self._add(event, home, own=False)
 
+    def redirect(self, home: str, to: str) -> None:
+        """Deliver to another region what waits for a home that is gone."""
+        for hand in [hand for hand in self._waiting.values() if hand.home == home]:
+            if to == self._region:
+                # Handed in this stream already, which speaks for that home now.
+                self._note(Taken(hand.event.id, home, max(1, hand.event.seq), 0))
+                continue
+            del self._waiting[home, hand.event.id]
+            done = self._add(hand.event, to, own=hand.own).done
+            done.add_done_callback(partial(_pass_on, hand.done))
+        self._work.set()
+
     def _note(self, taken: Taken) -> None:
         key = (taken.origin, taken.id)
         hand = self._waiting.pop(key, None)
@@ -286,6 +299,11 @@ class Handover:
                 await asyncio.shield(waiting.done)
         kept = waiting.kept.event
         return encode_taken(Taken(kept.id, self._region, kept.seq, waiting.position))
+
+
+def _pass_on(to: asyncio.Future[Taken], done: asyncio.Future[Taken]) -> None:
+    if not to.done() and not done.cancelled():
+        to.set_result(done.result())
 
 
 def _answer(payload: bytes, hand: _Hand) -> Taken:

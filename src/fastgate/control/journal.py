@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from fastgate.control import journal_walk
 from fastgate.control.frame_seal import FrameSeal
@@ -267,6 +267,10 @@ class Publisher:
                 await self._send(batch)
             if not self._pending:
                 self._alarm("publish", "bus", False)
+
+    async def note_adopted(self, regions: Collection[str]) -> None:
+        """Remember which regions this node's region speaks for. Raises ControlError."""
+        await self._journal.note_adopted(sorted(regions))
 
     async def prune(self) -> None:
         """Drop what has long expired; proves that the journal takes writes."""

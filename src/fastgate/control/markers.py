@@ -56,8 +56,11 @@ class MarkerWriter:
         quiet_ns = now_ns - max(own.marker_ns, self._began_ns)
         return quiet_ns > _SILENCE_NS * roster.index(self._node)
 
-    def compose(self, own: OriginTracker) -> bytes:
-        """Return the marker of now, shortened by echoes until it fits."""
+    def compose(self, own: OriginTracker, adopted: tuple[str, ...] = ()) -> bytes:
+        """Return the marker of now, shortened by echoes until it fits.
+
+        adopted: Regions that this one speaks for.
+        """
         now_ns = self._clock.boot_ns()
         echoes = self._receipts.echoes(now_ns)
         wall = self._clock.wall_s()
@@ -74,6 +77,7 @@ class MarkerWriter:
                 echo=echoes,
                 max_token_lifetime=self.max_token_lifetime_s,
                 roster=self._receipts.roster(self._region, now_ns)[:64],
+                adopted=adopted,
             )
             try:
                 return encode_marker(marker)

@@ -75,7 +75,7 @@ class Pulse:
             if not self._markers.is_due(own, feed.clock.boot_ns()):
                 continue
             publisher = feed.publisher.name
-            frame = self._markers.compose(own)
+            frame = self._markers.compose(own, feed.adoption.own)
             payload = feed.seal.close(feed.region, publisher, frame)
             name = f"{publisher}/marker/{secrets.token_hex(8)}"
             try:

@@ -67,6 +67,7 @@ class Marker:
     wall: Its wall clock, seconds; decides which events the digests count.
     marks: By publisher. echo: Newest nonce by `region/node`.
     max_token_lifetime: Seconds. roster: Live gateways of the region.
+    adopted: Regions that this one speaks for, since they are gone.
     """
 
     origin: str
@@ -78,6 +79,7 @@ class Marker:
     echo: Mapping[str, str]
     max_token_lifetime: int
     roster: tuple[str, ...]
+    adopted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ def encode_marker(marker: Marker) -> bytes:
             "max_token_lifetime": marker.max_token_lifetime,
             "roster": marker.roster,
         }
+        | ({"adopted": marker.adopted} if marker.adopted else {})
     )
     if len(frame) > MAX_MARKER_BYTES:
         raise ValueError("the marker is too large")
@@ -165,6 +168,7 @@ def decode_marker(fields: Fields) -> Marker:
         echo={to: nonce for to, nonce in echo.items() if isinstance(nonce, str)},
         max_token_lifetime=fields.whole("max_token_lifetime", low=0, high=2**31),
         roster=fields.names("roster", at_most=MAX_ECHOES),
+        adopted=fields.names("adopted", at_most=_MAX_ORIGINS),
     )
 
 
