@@ -137,7 +137,8 @@ def fuzz(name: str, seconds: int) -> Run:
                     f"-timeout={_INPUT_S}",
                     f"-rss_limit_mb={_MEMORY_MB}",
                     f"-artifact_prefix={FINDINGS}/{name}-",
-                    f"-dict={CORPUS / name}.dict",
+                    # libFuzzer takes no empty one.
+                    *([f"-dict={CORPUS / name}.dict"] if target.words else []),
                     "-print_final_stats=1",
                     str(folder),
                 ),
