@@ -100,9 +100,9 @@ def _print(lines: Sequence[Line]) -> None:
     setting = max((len(line.setting) for line in lines), default=0)
     for line in lines:
         needs = "" if line.standing in {Standing.OK, Standing.MADE} else line.wanted
+        what = f"  {line.place:<{place}}  {line.setting:<{setting}}  {line.found}"
         print_line(
             (f"{line.standing:<7}", _STYLES[line.standing]),
-            (f"  {line.place:<{place}}  {line.setting:<{setting}}", ""),
-            (f"  {line.found}" if line.found else "", ""),
+            (what.rstrip(), ""),
             (f", needs {needs}" if needs else "", "bold"),
         )

@@ -20,7 +20,6 @@ from fastgate.adapters.redis_bus.link import (
 from fastgate.adapters.redis_bus.live import Live, glance
 from fastgate.adapters.redis_bus.talk import Talk
 from fastgate.adapters.redis_bus.wire import Names, id_of, stored_of, translated
-from fastgate.domain.frame import MAX_FRAME_BYTES
 from fastgate.domain.stream import Stored, StreamState
 from fastgate.errors import ControlError
 from fastgate.ports import BusListener
@@ -32,6 +31,8 @@ _PAGE = 64
 # Reason: the server blocks a reader for half a second at most.
 _READ_S = REQUEST_S + 1.0
 _AGAIN_S = 0.25
+# Reason: the largest frame, 256 KiB, in its signed envelope.
+_MAX_PAYLOAD_BYTES = 300_000
 
 
 class RedisBus:
@@ -118,7 +119,7 @@ class RedisBus:
 
         Raises ControlError where that stream did not say that it has it.
         """
-        if len(payload) > MAX_FRAME_BYTES:
+        if len(payload) > _MAX_PAYLOAD_BYTES:
             raise ControlError("too large")  # Redis itself has no bound that low
         return await self._link.store(publisher, message_id, payload, ttl_s)
 
