@@ -49,13 +49,16 @@ def test_sums_are_loaded_as_they_were_dumped():
         packed(9, 3, [(6, 9), (2, 4)]),
         packed(9, 3, [(2, 4), (4, 6)]),
         packed(9, 10),
+        packed(2**53 + 1, 0),
+        packed(2**64 - 1, 0),
         packed(9, 3, recents=[(10, 7)]),
         packed(9, 3, buckets=[7, 7]),
         packed(9, 3, buckets=[0]),
     ],
     ids=[
         *("nothing", "short", "long", "backwards", "empty_hole", "number_0", "beyond"),
-        *("disordered", "adjacent", "dropped_beyond", "event_beyond"),
+        *("disordered", "adjacent", "dropped_beyond"),
+        *("no_number", "last_of_64_bits", "event_beyond"),
         *("bucket_twice", "no_expiry"),
     ],
 )

@@ -384,8 +384,9 @@ cdef class PublisherState:
                 at += _BUCKET.size
         except struct.error:
             raise ValueError("not the sums of a publisher") from None
-        # One bucket twice, or more recent events than are kept, are no dump's.
-        good = good and state.used == used and state.recents == recents and dropped <= last
+        # One bucket twice, more recent events than are kept, no number of a frame: no dump's.
+        good = (good and state.used == used and state.recents == recents
+                and dropped <= last <= 1 << 53)
         if not good or at != len(raw):
             raise ValueError("not the sums of a publisher")
         state.last, state.dropped = last, dropped
