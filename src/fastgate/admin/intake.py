@@ -23,6 +23,7 @@ from fastgate.admin.rates import Rates
 from fastgate.control.intake import Intake
 from fastgate.control.json_document import JsonError, read_object
 from fastgate.domain.notice import Fault, NoticeError
+from fastgate.domain.security_event import set_error
 
 __all__ = ["IntakeListener"]
 
@@ -38,15 +39,6 @@ _FORM = "application/x-www-form-urlencoded"
 _SET = "application/secevent+jwt"
 _JSON = "application/json"
 _UNUSABLE = "the request cannot be used"
-# Source: RFC 8935 section 2.4, the registry of error codes.
-_SET_ERRORS = {
-    Fault.ALGORITHM: "invalid_key",
-    Fault.KEY: "invalid_key",
-    Fault.SIGNATURE: "invalid_key",
-    Fault.ISSUER: "invalid_issuer",
-    Fault.AUDIENCE: "invalid_audience",
-    Fault.CREDENTIALS: "authentication_failed",
-}
 
 
 class IntakeListener:
@@ -99,7 +91,7 @@ class IntakeListener:
             text = _ascii(await read_body(request))
             await self._intake.pushed(text, _authorization(request))
         except NoticeError as error:
-            code = _SET_ERRORS.get(error.fault, "invalid_request")
+            code = set_error(error.fault)
             return json_response({"err": code, "description": error.detail}, status=400)
         return web.Response(status=202, headers=plain_headers("text/plain"))
 

@@ -27,6 +27,7 @@ from fastgate.control.intake import Intake
 from fastgate.control.key_policy import KeySource
 from fastgate.control.keyring import Keyring
 from fastgate.control.reload import Reloader
+from fastgate.control.set_poller import SetPollers
 from fastgate.control.steady import SteadyWall
 from fastgate.control.worker_notes import WorkerNotes
 from fastgate.domain.entry import Entry, EntryError
@@ -89,6 +90,7 @@ class AgentParts:
     clock: Clock
     columns: Callable[[], ColumnFollower]
     intake: Intake
+    pollers: SetPollers
     page: Callable[[str], tuple[bytes, str]]
     draining_since_ns: Callable[[], int]
     beat: Callable[[int], None]
@@ -130,12 +132,14 @@ class Agent:
         self._spawn(self._keep_index)
         await self._parts.keyring.start()
         await self._parts.feed.start()
+        await self._parts.pollers.follow(self._parts.intake.rules.polls)
 
     async def stop(self) -> None:
         """End all tasks; what the journal holds stays in it."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._parts.pollers.stop()
         await self._parts.keyring.stop()
         await self._parts.feed.stop()
 

@@ -30,6 +30,7 @@ __all__ = [
     "SubjectRules",
     "end_of",
     "read_event",
+    "set_error",
 ]
 
 SET_TYPES: frozenset[str | None] = frozenset({"secevent+jwt"})
@@ -50,6 +51,15 @@ _ENDING_CHANGES = frozenset({"revoke", "update", "delete"})
 _VERIFICATION = f"{_BASE}ssf/event-type/verification"
 _STREAM_UPDATED = f"{_BASE}ssf/event-type/stream-updated"
 _STREAM_STATES = frozenset({"enabled", "paused", "disabled"})
+# Source: RFC 8935 section 2.4, the registry of error codes.
+_ERRORS = {
+    Fault.ALGORITHM: "invalid_key",
+    Fault.KEY: "invalid_key",
+    Fault.SIGNATURE: "invalid_key",
+    Fault.ISSUER: "invalid_issuer",
+    Fault.AUDIENCE: "invalid_audience",
+    Fault.CREDENTIALS: "authentication_failed",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +142,11 @@ def read_event(
     before = _cutoff(event, issued, now_s) if kind is Kind.SUB else None
     id_ = notice_id("set", rules.issuer, jti)
     return Notice(rules.subjects.alias, kind, value, before, id_, issued)
+
+
+def set_error(fault: Fault) -> str:
+    """Return the registered error code for a SET that is refused."""
+    return _ERRORS.get(fault, "invalid_request")
 
 
 def _only_event(claims: Mapping[str, object]) -> tuple[str, Mapping[str, object]]:

@@ -45,6 +45,7 @@ from fastgate.control.intake_rules import intake_rules
 from fastgate.control.introspection import Introspections
 from fastgate.control.keyring import Keyring
 from fastgate.control.reload import Reloader
+from fastgate.control.set_poller import SetPollers
 from fastgate.domain.keys import IssuerKeys
 from fastgate.domain.metric_plan import TABLE_COLUMNS
 from fastgate.domain.snapshot import Snapshot
@@ -174,6 +175,7 @@ def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
         feed.reconfigure(_feed_settings(newer))
         await keyring.reconfigure(key_sources(newer))
         intake.rules = intake_rules(newer)
+        await pollers.follow(intake.rules.polls)
 
     audit = AuditLog(pathlib.Path(config.state_dir) / "audit.jsonl")
     intake = Intake(
@@ -185,6 +187,7 @@ def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
         clock=clock,
         alarms=alarms.set,
     )
+    pollers = SetPollers(fetcher=fetcher, take=intake.polled, alarms=alarms.set)
     agent = Agent(
         AgentParts(
             feed=feed,
@@ -203,6 +206,7 @@ def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
             clock=clock,
             columns=lambda: pages.columns,
             intake=intake,
+            pollers=pollers,
             page=pages.render,
             draining_since_ns=views.draining_since_ns,
             beat=views.beat,
