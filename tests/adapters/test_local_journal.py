@@ -248,3 +248,17 @@ async def test_closed_journal_refuses_everything(tmp_path):
     await journal.close()
     with pytest.raises(ControlError):
         await journal.append(event("a"))
+
+
+async def test_what_was_saved_and_adopted_is_remembered(tmp_path):
+    """A snapshot that is older than the last one is not taken after a restart."""
+    journal = LocalJournal(tmp_path, "gw")
+    await journal.open()
+    assert (journal.saved, tuple(journal.adopted)) == (0, ())
+    await journal.note_saved(7)
+    await journal.note_adopted(["ap", "us"])
+    await journal.close()
+    again = LocalJournal(tmp_path, "gw")
+    await again.open()
+    assert (again.saved, tuple(again.adopted)) == (7, ("ap", "us"))
+    await again.close()

@@ -8,6 +8,7 @@ from typing import Any
 from tests.config.documents import BASE, load_text
 
 from fastgate.config.compile import compile_snapshot
+from fastgate.control.adoption import Adopted
 from fastgate.control.entries import Receipt
 from fastgate.domain.snapshot import Snapshot
 from fastgate.errors import ControlError
@@ -82,6 +83,7 @@ class FakeAgent:
     receipt: Receipt = RECEIPT
     fault: Exception | None = None
     audit_down: bool = False
+    origins: dict[str, Any] = field(default_factory=dict)
     is_ready: bool = True
     reloaded: dict[str, Any] = field(
         default_factory=lambda: {"result": "success", "hash": "ab12", "problems": []}
@@ -101,6 +103,16 @@ class FakeAgent:
     async def lift(self, id_: str, *, wait: str, reason: str) -> Receipt | None:
         self._act("lift", {"id": id_, "wait": wait, "reason": reason})
         return self.receipt if id_ == RECEIPT.id else None
+
+    def digests(
+        self, wall_s: int | None, marks: Mapping[str, int] | None
+    ) -> dict[str, Any]:
+        self.calls.append(("digests", (wall_s, marks)))
+        return {"node": "gw-eu-1", "region": "eu", "wall": 7, "origins": self.origins}
+
+    async def adopt(self, region: str) -> Adopted:
+        self._act("adopt", region)
+        return Adopted(region, "eu", 12, 34.56)
 
     async def revocation(self, id_: str) -> Receipt | None:
         return self.receipt if id_ == self.receipt.id else None

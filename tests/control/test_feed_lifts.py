@@ -170,3 +170,26 @@ async def test_lift_is_journalled_before_it_counts(net):
     eu.journal.failing = False
     await eu.feed.lift(id_)
     assert not eu.has()
+
+
+async def test_digests_of_two_nodes_are_equal_as_of_the_same_marks(net):
+    """What `feed verify` compares; events, lifts and all publishers."""
+    eu, us, _ = await world(net)
+    id_ = await revoke(eu, home="eu")
+    await revoke(us, "s-2", home="us")
+    await eu.feed.lift(id_)
+    await until(lambda: us.feed.trackers["eu"].publishers() and not us.has())
+    said = eu.feed.digests(None, None)
+    marks = {
+        f"{origin}/{publisher}": line["last"]
+        for origin, publishers in said["origins"].items()
+        for publisher, line in publishers.items()
+    }
+    assert sorted(filter(None, marks.values())) == [1, 2]
+    there = us.feed.digests(said["wall"], marks)
+    assert there["origins"] == said["origins"]
+    assert us.feed.digests(said["wall"], {})["origins"] == {
+        "eu": {},
+        "us": {},
+        "ap": {},
+    }

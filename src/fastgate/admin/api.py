@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from aiohttp import hdrs, web
 
-from fastgate.admin import explain, revocations
+from fastgate.admin import explain, feed, revocations
 from fastgate.admin.access import Access, is_private
 from fastgate.admin.call import Call
 from fastgate.admin.events import StatusEvents
@@ -63,6 +63,8 @@ class AdminListener:
             _Route("POST", "/v1/revocations", revocations.enter),
             _Route("GET", "/v1/revocations/*", revocations.show),
             _Route("POST", "/v1/revocations/*/lift", revocations.lift),
+            _Route("POST", "/v1/feed/digests", feed.digests),
+            _Route("POST", "/v1/feed/adopt", feed.adopt),
             _Route("GET", "/v1/status", _status),
             _Route("GET", "/v1/events", self._follow),
             _Route("POST", "/v1/explain", explain.answer),

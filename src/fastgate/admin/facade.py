@@ -7,6 +7,7 @@ Called by: admin.api, admin.status_page; control.agent.Agent is the object.
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from fastgate.control.adoption import Adopted
 from fastgate.control.entries import Receipt
 from fastgate.domain.snapshot import Snapshot
 
@@ -45,6 +46,20 @@ class AgentFacade(Protocol):
 
         wait, and what it raises: as for `enter`.
         """
+        ...
+
+    def digests(
+        self, wall_s: int | None, marks: Mapping[str, int] | None
+    ) -> dict[str, Any]:
+        """Return the digest of every publisher of every origin.
+
+        wall_s: Events that are alive then; None: now. marks: Up to which number, by
+        `<origin>/<publisher>`; None: up to the last one read.
+        """
+        ...
+
+    async def adopt(self, region: str) -> Adopted:
+        """Speak for a region that is gone. Raises EntryError and ControlError."""
         ...
 
     def status(self) -> dict[str, Any]:

@@ -28,6 +28,7 @@ VERBS = {
     "explain": "Show what the gateway decides about a token, and why.",
     "status": "Show regions, freshness, keys and workers of a running gateway.",
     "keys": "Show the keys of a running gateway's issuers.",
+    "feed": "Show, compare and adopt what revocations come from.",
     "bus": "Make or check the streams on the bus that carries revocations.",
     "bench": "Measure latencies, compare gateways, keep budgets.",
     "config": "Print the configuration's schema or reference page.",

@@ -9,7 +9,7 @@ Source:    REVOCATION.md. Nothing that arrives can crash it: what cannot be read
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from fastgate.control import feed_status
@@ -377,6 +377,12 @@ class Feed:
     def status(self) -> dict[str, Any]:
         """Return what `/v1/status`, `fastgate status` and the metrics show."""
         return feed_status.status(self)
+
+    def digests(
+        self, wall_s: int | None, marks: Mapping[str, int] | None
+    ) -> dict[str, Any]:
+        """Return every publisher's digest, to be compared with another node's."""
+        return feed_status.digests(self, wall_s, marks)
 
     def ready(self) -> tuple[bool, list[dict[str, Any]]]:
         """Tell whether every origin was complete as of a marker of this run.

@@ -5,6 +5,7 @@ Called by: control.feed.
 Source:    DESIGN.md section 8 (alarms at 5 s and 10 s; not ready until caught up).
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fastgate.control.origin import OriginState, OriginTracker
@@ -12,7 +13,7 @@ from fastgate.control.origin import OriginState, OriginTracker
 if TYPE_CHECKING:
     from fastgate.control.feed import Feed
 
-__all__ = ["raise_alarms", "ready", "status"]
+__all__ = ["digests", "raise_alarms", "ready", "status"]
 
 _SKEW_S = 2.0
 # Reason: an answer of 201 takes milliseconds; a second is worth a name in an alarm.
@@ -59,6 +60,27 @@ def ready(feed: "Feed") -> tuple[bool, list[dict[str, Any]]]:
         state = _state(feed, origin)
         lines.append({"origin": origin, "ready": proven, "state": state.value})
     return all(line["ready"] for line in lines), lines
+
+
+def digests(
+    feed: "Feed", wall_s: int | None, marks: Mapping[str, int] | None
+) -> dict[str, Any]:
+    """Return numbers and digests of what was read, by origin and publisher.
+
+    wall_s: Seconds; events that are alive then, by default now.
+    marks: By `<origin>/<publisher>`; others are not told. None: what was read last.
+    """
+    wall_s = int(feed.clock.wall_s()) if wall_s is None else wall_s
+    said: dict[str, dict[str, Any]] = {}
+    for origin, tracker in feed.trackers.items():
+        said[origin] = {}
+        for publisher, last in tracker.publishers().items():
+            mark = last if marks is None else marks.get(f"{origin}/{publisher}")
+            if mark is not None:
+                digest = tracker.digest(publisher, min(mark, last), wall_s)
+                shown = None if digest is None else f"{digest:032x}"
+                said[origin][publisher] = {"last": last, "digest": shown}
+    return {"node": feed.node, "region": feed.region, "wall": wall_s, "origins": said}
 
 
 def raise_alarms(feed: "Feed") -> None:

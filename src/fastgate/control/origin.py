@@ -68,14 +68,12 @@ class OriginTracker:
         self.marker: Marker | None = None
         # The origin's wall clock and the local boot time of the newest proof.
         self.proof: tuple[float, int] | None = None
-        self.gaps = 0
-        self.repeats = 0
+        self.gaps = self.repeats = 0
         self.faults: Counter[FaultKind] = Counter()
         self._lost: list[Batch] = []
         self.own_holes: tuple[tuple[int, int], ...] = ()
         self.own_read_to = 0
-        self._me = me
-        self._node = me.partition("/")[2]
+        self._me, self._node = me, me.partition("/")[2]
         self._known_keys = known_keys
         self._seal = seal or FrameSeal()
         self._anew = anew
@@ -93,8 +91,7 @@ class OriginTracker:
         self._asked_ns, self._reading = 0, False
         self.full = False  # the index refused something that was read
         self._doubt = False
-        self._reread_ns = 0
-        self._reread_wait_ns = _REREAD_FIRST_NS
+        self._reread_ns, self._reread_wait_ns = 0, _REREAD_FIRST_NS
         self._acked: deque[tuple[int, Batch]] = deque()
         self._own_read: deque[int] = deque(maxlen=_MAX_OWN)
         self._flaw = 0  # position of the first message since then that is not enforced
@@ -243,6 +240,10 @@ class OriginTracker:
                 marks[name] = Mark(state.last, digest)
         return marks
 
+    def digest(self, publisher: str, mark: int, wall_s: int) -> int | None:
+        """Return a publisher's sum as it was read, None where it cannot be told."""
+        return self._publishers[publisher].digest(mark, wall_s)
+
     def publishers(self) -> dict[str, int]:
         """Return the highest number of each publisher, for status."""
         return {name: state.last for name, state in self._publishers.items()}
@@ -371,8 +372,7 @@ class OriginTracker:
             return
         for name, mark in marker.marks.items():
             self._publisher(name).confirm(mark.last)
-        self._reread_ns = self._flaw = 0
-        self._reread_wait_ns = _REREAD_FIRST_NS
+        self._reread_ns, self._reread_wait_ns, self._flaw = 0, _REREAD_FIRST_NS, 0
         if written_ns is not None and written_ns > self.evidence_ns:
             self.evidence_ns = written_ns
             self.proof = (marker.wall, written_ns)
