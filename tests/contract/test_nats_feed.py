@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.contract.places import eventually
 from tests.control.feed_net import SETTINGS, entry, hashed
 from tests.feed_fakes import BootClock, FakeIndex, until
 from tests.nats_server import NatsServer, free_port, running
@@ -14,6 +15,7 @@ from tests.nats_server import NatsServer, free_port, running
 from fastgate.adapters.local_bus import LocalBus
 from fastgate.adapters.local_journal import LocalJournal
 from fastgate.adapters.nats_bus.bus import NatsBus
+from fastgate.adapters.nats_bus.layout import inspect
 from fastgate.adapters.nats_bus.settings import NatsSettings
 from fastgate.control.feed import Feed
 
@@ -39,9 +41,13 @@ class Node:
 
 
 async def start(
-    stack: contextlib.AsyncExitStack, folder: Path, region: str, server: NatsServer
+    stack: contextlib.AsyncExitStack,
+    folder: Path,
+    region: str,
+    server: NatsServer,
+    name: str = "",
 ) -> Node:
-    node = f"gw-{region}"
+    node = name or f"gw-{region}"
     journal = LocalJournal(folder, node)
     bus = NatsBus(
         NatsSettings(servers=(server.url,)), region=region, node=node, origins=REGIONS
@@ -176,6 +182,34 @@ async def test_only_the_view_of_the_other_region_ages_when_the_transit_is_cut(
         healed = us.clock.boot_ns()
         await until(lambda: us.has("s-1") and us.newer("eu", healed), within_s=20)
         await until(lambda: eu.has("s-2") and not us.feed.handover.pending, within_s=20)
+
+
+async def test_new_gateway_reads_the_copy_of_an_origin_that_is_lost(
+    world, tmp_path: Path
+):
+    """What was revoked there is enforced, and nothing is proven by it."""
+    eu, us = world.nodes.values()
+    settings = NatsSettings(servers=(world.servers["eu"].url,))
+    await inspect(settings, region="eu", origins=REGIONS, make=True)
+    await us.feed.enter(entry("s-1", home="us"), wait="regions")
+    last = (await us.feed.bus.state("us")).last
+
+    async def copied() -> bool:
+        return (await eu.feed.bus._state_at("$JS.eu.API", "us")).last >= last
+
+    await eventually(copied)
+    await us.feed.stop()
+    world.servers["us"].stop()
+    async with contextlib.AsyncExitStack() as stack:
+        server = world.servers["eu"]
+        late = await start(stack, tmp_path / "late", "eu", server, "gw-eu-2")
+        await until(lambda: late.has("s-1"), within_s=20)
+        assert late.feed.bus._copied == {"us"}
+        assert not late.newer("us", 0)
+        world.servers["us"].start()
+        again = await start(stack, tmp_path / "us", "us", world.servers["us"], "gw-us")
+        await until(lambda: again.fresh() and late.newer("us", 0), within_s=20)
+        assert again.has("s-1")
 
 
 async def test_local_bus_serves_a_host_by_itself(tmp_path: Path):

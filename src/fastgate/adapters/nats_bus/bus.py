@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 import orjson
 from nats.aio.client import Client
@@ -71,6 +72,9 @@ class NatsBus:
         self._task: asyncio.Task[None] | None = None
         self._hands: set[asyncio.Task[None]] = set()
         self._up: bool | None = None
+        # Origins that answered themselves, and those that are read from a copy.
+        self._reached: set[str] = set()
+        self._copied: set[str] = set()
 
     async def start(self, listener: BusListener) -> None:
         """Connect in the background and return at once."""
@@ -122,16 +126,38 @@ class NatsBus:
         return position
 
     async def state(self, origin: str) -> StreamState:
-        """Return the state of a stream, asked of whoever leads it."""
-        info = await self._link.ask(
-            f"{self._link.api(origin)}.STREAM.INFO.{stream_name(origin)}", None
-        )
+        """Return the state of a stream, asked of whoever leads it.
+
+        Of an origin that this process never reached, the copy in the own region is told
+        of instead, as another incarnation: it proves nothing, and what was revoked
+        there is known all the same. Once the origin answers, all is read from it.
+        """
+        try:
+            state = await self._state_at(self._link.api(origin), origin)
+        except ControlError:
+            if origin in self._reached or not self._has_copy(origin):
+                raise
+            state = await self._state_at(self._link.api(self._region), origin)
+            self._copied.add(origin)
+            return replace(state, incarnation=f"copy of {state.incarnation}")
+        self._reached.add(origin)
+        self._copied.discard(origin)
+        return state
+
+    def _has_copy(self, origin: str) -> bool:
+        return self._link.api(origin) != self._link.api(self._region)
+
+    async def _state_at(self, api: str, origin: str) -> StreamState:
+        info = await self._link.ask(f"{api}.STREAM.INFO.{stream_name(origin)}", None)
         try:
             state, limit = info["state"], info["config"].get("max_bytes", -1)
             fill = state["bytes"] / limit if limit > 0 else 0.0
             return StreamState(str(info["created"]), int(state["last_seq"]), fill)
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise ControlError("a stream's state cannot be read") from exc
+
+    def _api(self, origin: str) -> str:
+        return self._link.api(self._region if origin in self._copied else origin)
 
     async def replay(
         self, origin: str, after: int, to: int
@@ -162,7 +188,7 @@ class NatsBus:
             "max_bytes": _BATCH_BYTES,
             "next_by_subj": f"fg.rev.{origin}.>",
         }
-        subject = f"{self._link.api(origin)}.DIRECT.GET.{stream_name(origin)}"
+        subject = f"{self._api(origin)}.DIRECT.GET.{stream_name(origin)}"
         inbox = client.new_inbox()
         with translated():
             answers = await client.subscribe(inbox)
@@ -197,7 +223,7 @@ class NatsBus:
 
     async def _has_next(self, origin: str, after: int, to: int) -> bool:
         body = {"seq": after + 1, "next_by_subj": f"fg.rev.{origin}.>"}
-        subject = f"{self._link.api(origin)}.STREAM.MSG.GET.{stream_name(origin)}"
+        subject = f"{self._api(origin)}.STREAM.MSG.GET.{stream_name(origin)}"
         try:
             found = await self._link.ask(subject, body)
         except MissingError:
