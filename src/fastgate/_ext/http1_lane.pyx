@@ -25,7 +25,8 @@ cdef class Plan:
         self.route = route
         self.addresses = route.service.upstreams[region]
         # The general lane explains, limits and times whole exchanges.
-        self.takes = not (route.debug or route.total_timeout_s or not self.addresses)
+        self.takes = not (
+            route.debug or route.total_timeout_s or route.session_events or not self.addresses)
         self.limited = route.body_limit_bytes > 0
         self.own_credentials = route.issuer is None
         self.connect_s = route.connect_timeout_s
@@ -100,7 +101,7 @@ cdef class PlainLane(Acceptor):
     cdef Pool pool_of(self, str base):
         pool = self.pools.get(base)
         if pool is None:
-            pool = self.pools[base] = Pool(base, self.desk.connections)
+            pool = self.pools[base] = Pool(base, self.desk.connections, self.buffer)
         return pool
 
     def sweep(self):

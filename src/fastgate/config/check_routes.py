@@ -69,10 +69,25 @@ def check_routes(config: Config) -> Iterator[Finding]:
             message = not_one_of(route.service, config.services)
             service = ("services", route.service)
             yield error((*path, "service"), message, service)
+        yield from _check_events(path, route, by_prefix, at)
         yield from _check_demand(config, path, route)
         yield from _check_timers(config, path, route)
         if route.debug and not config.debug:
             yield warn((*path, "debug"), "tells clients why their token was refused")
+
+
+def _check_events(
+    path: Path, route: Route, by_prefix: dict[str, int], at: int
+) -> Iterator[Finding]:
+    if route.session_events is None:
+        return
+    here = (*path, "session_events")
+    if route.token is None:
+        yield error(here, "needs token: a public route has no session", path)
+    first = by_prefix.setdefault(route.session_events.rstrip("/"), at)
+    if first != at or route.session_events.rstrip("/") == route.path.rstrip("/"):
+        message = f"matches the same requests as routes[{first}]"
+        yield error(here, message, ("routes", first))
 
 
 def _check_demand(config: Config, path: Path, route: Route) -> Iterator[Finding]:

@@ -55,8 +55,12 @@ def compile_snapshot(config: Config, *, version: int) -> snapshots.Snapshot:
     names.services.update(_services(config))
     for index, (alias, issuer) in enumerate(config.issuers.items()):
         names.issuers[alias] = _profile(config, names, index, alias, issuer)
+    events = (route.events_route() for route in config.routes)
+    written = (*config.routes, *(route for route in events if route is not None))
+    own = len(config.routes)
     table = routes.RouteTable(
-        _route(config, names, index, route) for index, route in enumerate(config.routes)
+        _route(config, names, index, route, events=index >= own)
+        for index, route in enumerate(written)
     )
     return snapshots.Snapshot(
         version=version,
@@ -164,7 +168,9 @@ def _introspection(
     )
 
 
-def _route(config: Config, names: _Names, index: int, route: Route) -> routes.Route:
+def _route(
+    config: Config, names: _Names, index: int, route: Route, *, events: bool
+) -> routes.Route:
     general, own = config.timeouts, route.timeouts
     contract = route.freshness
     # A public route has no demands; the defaults below it are never looked at.
@@ -189,6 +195,7 @@ def _route(config: Config, names: _Names, index: int, route: Route) -> routes.Ro
         allow_for_ns=_ns(allow_for),
         oauth=route.oauth,
         websocket=route.websocket,
+        session_events=events,
         body_limit_bytes=route.body_limit or 0,
         get_body=route.get_body,
         encoded_slashes=route.encoded_slashes,

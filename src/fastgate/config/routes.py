@@ -57,6 +57,10 @@ Service = dict[
 ]
 
 
+# A name has at most 64 characters, the end of this one included.
+_LABEL_ROOM = 57
+
+
 class Credential(enum.StrEnum):
     """A kind of credential that a route takes."""
 
@@ -160,6 +164,13 @@ class Route(Model):
     websocket: Flag = Field(
         default=False, description="Pass an upgrade to WebSocket through."
     )
+    session_events: RoutePath | None = Field(
+        default=None,
+        description=(
+            "Path of an event stream, authorised as this route is, that tells browsers "
+            "when their session is revoked, and ends."
+        ),
+    )
     timeouts: RouteTimeouts = Field(
         default_factory=RouteTimeouts, description="Timers of this route."
     )
@@ -185,3 +196,15 @@ class Route(Model):
             return self.name
         kept = "".join(c if c.isalnum() or c in "_-" else "." for c in self.path)
         return kept.strip(".")[:64].strip(".") or "root"
+
+    def events_route(self) -> "Route | None":
+        """Return the route of `session_events`, which demands what this one does."""
+        if self.session_events is None:
+            return None
+        changes = {
+            "path": self.session_events,
+            "name": f"{self.label[:_LABEL_ROOM]}.events",
+            "session_events": None,
+            "websocket": False,
+        }
+        return self.model_copy(update=changes)

@@ -47,6 +47,7 @@ class Route:
     allow_for_ns: How long past the limit `on_stale: allow` still allows.
     oauth: OAuth messages, routed by field and cookie; oauth_issuer: whose they are.
     websocket: Upgrade to WebSocket is passed through.
+    session_events: Answered here, by a stream that ends when the session is revoked.
     body_limit_bytes: Largest request body; 0: no limit.
     get_body: GET, HEAD and DELETE may carry a body.
     encoded_slashes: %2F and %5C are taken as opaque path text.
@@ -72,6 +73,7 @@ class Route:
     allow_for_ns: int = 0
     oauth: bool = False
     websocket: bool = False
+    session_events: bool = False
     body_limit_bytes: int = 0
     get_body: bool = False
     encoded_slashes: bool = False

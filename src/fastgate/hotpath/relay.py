@@ -26,6 +26,7 @@ from fastgate.hotpath.forward import Forwarder, debug_line
 from fastgate.hotpath.headers import Inbound, read_head
 from fastgate.hotpath.live import LiveExchanges, OpenFlow
 from fastgate.hotpath.peers import TrustedPeers, new_request_id
+from fastgate.hotpath.session_events import SessionEvents
 from fastgate.hotpath.tally import Tally
 from fastgate.hotpath.upstreams import UpstreamHealth
 from fastgate.hotpath.way import Way, hops_behind
@@ -103,6 +104,7 @@ class Relay:
         self._peers = TrustedPeers(cell.current.trusted_peers)
         self.tally = tally
         self._live = live
+        self._events = None if live is None else SessionEvents(live, clock)
 
     def adopt(self, snapshot: Snapshot, tally: Tally | None) -> None:
         """Count under a new configuration, and forget addresses that it dropped."""
@@ -183,6 +185,8 @@ class Relay:
         route = self._admit(flow)
         if isinstance(route, Reason):
             return route
+        if route.session_events and self._events is not None:
+            return await self._events.serve(flow, route)
         return await self._forward(flow, route)
 
     def _enter(self, flow: Flow, inbound: Inbound | Reason) -> Reason | None:
