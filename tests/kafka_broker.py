@@ -79,6 +79,10 @@ class KafkaBroker:
     def server(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def url(self) -> str:
+        return f"kafka://{self.server}"
+
     def _config(self) -> str:
         own = f"127.0.0.1:{self._controller_port}"
         near, far = (f"127.0.0.1:{port}" for port in (self.port, self.far_port))

@@ -2,17 +2,21 @@
 
 import pytest
 from tests import tokens
+from tests.kafka_broker import KafkaBroker
 from tests.nats_server import NatsServer
+from tests.redis_server import RedisServer
 from tests.system.gateway import Gateway, running, until, world
 
 pytestmark = pytest.mark.system
 
 PATH = "/orders/1"
+SERVERS = {"nats": NatsServer, "redis": RedisServer, "kafka": KafkaBroker}
 
 
-async def test_gateway_waits_for_its_bus_and_outlives_it(tmp_path):
+@pytest.mark.parametrize("kind", SERVERS)
+async def test_gateway_waits_for_its_bus_and_outlives_it(tmp_path, kind):
     """503 before it was ever heard and past the limit, 200 in between (F1, F3)."""
-    server = NatsServer(tmp_path / "nats")
+    server = SERVERS[kind](tmp_path / "bus")
     token = tokens.token(region="eu")
     async with world("eu") as here:
         document = here.document(tmp_path)
