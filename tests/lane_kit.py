@@ -322,6 +322,10 @@ class Gateway:
         self._clients.append(client)
         return client
 
+    def forget_closed(self) -> None:
+        """Let go of clients that have ended; a long run makes many."""
+        self._clients = [it for it in self._clients if not it.writer.is_closing()]
+
     async def ask(self, data: bytes, *, head_only: bool = False) -> Response:
         """Send bytes on a connection of their own and read one answer."""
         client = await self.connect()

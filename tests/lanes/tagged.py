@@ -165,6 +165,7 @@ async def _forget(up: Recorder, gw: Gateway, gate: FakeGate, count: Count) -> No
         gw.log.lines.clear()
         gate.heads.clear()
         gate.instants.clear()
+        gw.forget_closed()
         if count.asked >= said + SAY_EVERY:
             said = count.asked
             print(count, file=sys.stderr, flush=True)  # noqa: T201 - it takes a while
