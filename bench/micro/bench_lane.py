@@ -54,6 +54,9 @@ class Transport:
         """Name a client."""
         return ("127.0.0.1", 1) if name == "peername" else default
 
+    def set_write_buffer_limits(self, *, high: int) -> None:
+        """Nothing waits here."""
+
     def pause_reading(self) -> None:
         """Nothing is read here."""
 
@@ -107,16 +110,22 @@ class Served:
 
     def exchange(self, request: bytes) -> None:
         """Pass a request on, and its answer back."""
-        self.client.data_received(request)
-        self.upstream.data_received(ANSWER)
+        deliver(self.client, request)
+        deliver(self.upstream, ANSWER)
 
     def first(self, request: bytes) -> None:
         """Do the same where the connection has to be made before."""
-        self.client.data_received(request)
+        deliver(self.client, request)
         for _ in range(4):
             self.loop.run_until_complete(asyncio.sleep(0))
-        self.upstream.data_received(ANSWER)
+        deliver(self.upstream, ANSWER)
         assert self.transport.written > len(ANSWER)
+
+
+def deliver(protocol: Any, data: bytes) -> None:
+    """Hand over bytes as uvloop does: read into the protocol's own buffer."""
+    protocol.get_buffer(-1)[: len(data)] = data
+    protocol.buffer_updated(len(data))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,9 @@ Source:    RFC 9110 section 5, RFC 3986 section 3; THREATS section 1 fact 8: no 
            goes through Python's int, strip or re, which all take more than the grammar.
 """
 
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_Resize
 from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 cdef extern from *:
@@ -80,6 +82,14 @@ cdef inline int64_t decimal(const uint8_t* p, Py_ssize_t size) noexcept nogil:
             return -1
         value = value * 10 + (p[i] - c'0')
     return value
+
+
+cdef inline int append(bytearray held, const uint8_t* p, Py_ssize_t size) except -1:
+    """Put bytes behind those that are held."""
+    cdef Py_ssize_t before = len(held)
+    PyByteArray_Resize(held, before + size)
+    memcpy(PyByteArray_AS_STRING(held) + before, p, size)
+    return 0
 
 
 cdef inline double now_s() noexcept nogil:

@@ -36,6 +36,7 @@ cdef class Acceptor:
     cdef Settings settings
     cdef set fronts
     cdef object timer
+    cdef bytearray buffer       # what every connection is read into: one at a time
     cdef Head head              # of the message that is being read: one at a time
 
     cdef Settings current(self)
@@ -62,6 +63,7 @@ cdef class Front:
     cdef bint reading_paused
     cdef bint writing_paused
 
+    cdef int received(self, const uint8_t* p, Py_ssize_t size) except -1
     cdef int pump_held(self) except -1
     cdef Py_ssize_t pump(self, const uint8_t* p, Py_ssize_t size) except -1
     cdef Py_ssize_t take_head(self, const uint8_t* p, Py_ssize_t size) except -1

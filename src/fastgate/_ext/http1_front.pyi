@@ -53,6 +53,10 @@ class Front(asyncio.Protocol):
     """One client connection; also the transport of the general lane behind it."""
 
     def __init__(self, acceptor: Acceptor) -> None: ...
+    def get_buffer(self, sizehint: int, /) -> bytearray:
+        """Return the lane's one buffer, to be read into and handed over at once."""
+    def buffer_updated(self, size: int, /) -> None:
+        """Take the bytes that were read into it."""
     def exchange_ended(self) -> None:
         """Learn that the lent message was answered and the connection goes on."""
     def tunnel(self) -> None:

@@ -371,10 +371,10 @@ cdef class Asking(Relayed):
         out.size = 0
         if not self.chunked:
             at = size if size < self.left else <Py_ssize_t>self.left
-            out.put(p, at)
             self.left -= at
             self.bytes_in += at
             self.body_open = self.left > 0
+            self.send_request(PyBytes_FromStringAndSize(<const char*>p, at))
         else:
             while step == STEP_DATA:
                 step = next_chunk(&self.chunks, p, size, &at, &start)
@@ -387,7 +387,7 @@ cdef class Asking(Relayed):
             if step == STEP_END:
                 self.body_open = False
                 out.put(b"0\r\n\r\n", 5)
-        self.send_request(out.take())
+            self.send_request(out.take())
         if self.body_open and not self.choked and now_s() - self.body_since > (
                 self.settings.body_idle_s + self.bytes_in / MINIMUM_RATE_BYTES_S):
             self.stop_body("request_timeout")

@@ -30,6 +30,7 @@ cdef class Relayed(Front):
 cdef class Pool:
     cdef readonly str base
     cdef object connections     # of both lanes, by base URL
+    cdef bytearray buffer       # what every connection is read into: one at a time
     cdef list idle
     cdef Py_ssize_t open
     cdef Py_ssize_t dialing
@@ -58,6 +59,7 @@ cdef class Upstream:
     cdef bint reading_paused
     cdef bint writing_paused
 
+    cdef int received(self, const uint8_t* p, Py_ssize_t size) except -1
     cdef int lend(self, Relayed owner, bint head_only) except -1
     cdef Py_ssize_t take_heads(self, const uint8_t* p, Py_ssize_t size) except -1
     cdef int begin_body(self, const uint8_t* p, const Answer* a) except -1

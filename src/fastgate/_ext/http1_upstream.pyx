@@ -12,11 +12,11 @@ is behind a framed answer belongs to nobody.
 cimport cython
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
-from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t
 
 from fastgate._ext.http1_answer cimport Answer, find_answer_end, read_answer
-from fastgate._ext.http1_bytes cimport now_s
+from fastgate._ext.http1_bytes cimport append, now_s
 from fastgate._ext.http1_chunks cimport (
     STEP_DATA,
     STEP_END,
@@ -60,9 +60,10 @@ cdef class Relayed(Front):
 cdef class Pool:
     """Connections to one upstream address."""
 
-    def __cinit__(self, str base not None, connections not None):
+    def __cinit__(self, str base not None, connections not None, bytearray buffer not None):
         self.base = base
         self.connections = connections
+        self.buffer = buffer
         self.idle = []
 
     def __call__(self):
@@ -119,6 +120,8 @@ cdef class Upstream:
 
     def connection_made(self, transport):
         self.transport = transport
+        # A body that the upstream does not take waits with the client, not here.
+        transport.set_write_buffer_limits(high=len(self.pool.buffer))
         self.pool.open += 1
         self.pool.connections[self.pool.base] += 1
 
@@ -148,30 +151,38 @@ cdef class Upstream:
         if self.owner is not None:
             self.owner.upstream_drained()
 
+    def get_buffer(self, _):
+        return self.pool.buffer
+
+    def buffer_updated(self, Py_ssize_t size):
+        self.received(<const uint8_t*>PyByteArray_AS_STRING(self.pool.buffer), size)
+
     def data_received(self, data):
-        cdef Py_ssize_t size = len(data), used
+        """Take bytes from a loop that has a buffer of its own, such as asyncio's."""
+        self.received(<const uint8_t*>PyBytes_AS_STRING(data), len(data))
+
+    cdef int received(self, const uint8_t* p, Py_ssize_t size) except -1:
+        cdef Py_ssize_t used
         cdef bytearray held = self.held
         if self.owner is None or self.state == UP_RESTING or self.state == UP_GONE:
             # An answer nobody asked for would be taken for the next one (T24).
-            self.drop()
-            return
+            return self.drop()
         self.heard = True
         if self.state == UP_HEAD:
             if held:
-                held += data
+                append(held, p, size)
                 used = self.take_heads(<const uint8_t*>PyByteArray_AS_STRING(held), len(held))
                 del held[:used]
             else:
-                used = self.take_heads(<const uint8_t*>PyBytes_AS_STRING(data), size)
+                used = self.take_heads(p, size)
                 if used < size:
-                    held += memoryview(data)[used:]
-            return
+                    append(held, p + used, size - used)
+            return 0
         if self.state == UP_LENGTH and size < self.left:
-            # The middle of a body needs no look and no copy.
+            # The middle of a body needs no look.
             self.left -= size
-            self.owner.answer_data(data)
-            return
-        self.take_body(<const uint8_t*>PyBytes_AS_STRING(data), size)
+            return self.owner.answer_data(PyBytes_FromStringAndSize(<const char*>p, size))
+        return self.take_body(p, size)
 
     # -- one exchange --------------------------------------------------------------------------
 
