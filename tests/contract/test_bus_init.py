@@ -155,7 +155,7 @@ async def test_redis_server_that_forgets_is_told(tmp_path, request):
         assert ran.code == 1
         assert ran.has("differs", "maxmemory-policy", "allkeys-lru, needs noeviction")
         assert ran.has("differs", "appendfsync", "everysec, needs always")
-        assert ran.has("differs", "fg.rev.us", "a string that no gateway made")
+        assert ran.has("differs", "fg.rev.us", "a string that is not a gateway's alone")
         assert ran.has("made", "fg.rev.eu")
 
 

@@ -180,16 +180,3 @@ async def test_garbage_in_the_stream_proves_nothing_and_stops_nobody(world):
     assert receipt.published
     await until(lambda: us.has("s-1"))
     await world.fresh_again()
-
-
-async def test_frozen_server_stops_evidence_and_then_heals(world):
-    """Nothing is closed and nothing arrives: age alone notices it."""
-    eu, us = world.eu, world.us
-    world.place.server.freeze()
-    frozen_ns = us.clock.boot_ns()
-    receipt = await eu.feed.enter(entry("s-1", home="eu"))
-    assert not receipt.published
-    assert not us.newer("eu", frozen_ns)
-    world.place.server.thaw()
-    await until(lambda: us.has("s-1"), within_s=HEALED_S)
-    await world.fresh_again()

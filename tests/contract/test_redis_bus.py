@@ -75,6 +75,34 @@ async def test_key_that_no_gateway_made_is_left_alone(server):
         assert await client.xlen("fg.rev.eu") == 1
 
 
+async def test_stream_with_foreign_ids_holds_up_no_other_origin(server):
+    """Written into by hand, it has no positions; only its own view ages."""
+    settings = RedisSettings(server.url)
+    us = RedisBus(settings, region="us", node="gw", origins=("eu", "us"))
+    eu = RedisBus(settings, region="eu", node="gw", origins=("eu", "us"))
+    async with connected(us), connected(eu) as heard:
+        await say(us, b"before")
+        async with Redis(port=server.port, protocol=2) as client:
+            await client.xadd("fg.rev.us", {"p": "gw.x", "d": "x"}, id="*")
+        with pytest.raises(ControlError, match="refused"):
+            await say(us, b"after")
+        with pytest.raises(ControlError, match="no stream of us that is ours"):
+            await eu.state("us")
+        await say(eu, b"mine")
+        await until(lambda: b"mine" in [s.payload for s in heard.stored])
+        assert heard.up == [True]
+        # Made anew, it is followed again.
+        async with Redis(port=server.port, protocol=2) as client:
+            await client.delete("fg.rev.us")
+        async with asyncio.timeout(10):
+            while True:
+                with contextlib.suppress(ControlError):
+                    assert await say(us, b"anew") == 1
+                    break
+                await asyncio.sleep(0.05)
+        await until(lambda: b"anew" in [s.payload for s in heard.stored])
+
+
 async def test_full_stream_refuses_and_has_room_again_when_entries_expire(server):
     """Nothing is dropped to make room; what is over makes room."""
     bus = bus_of(server.url, max_bytes=4_096)

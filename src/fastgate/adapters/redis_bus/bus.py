@@ -128,7 +128,7 @@ class RedisBus:
         client = self._link.connected()
         seen = await glance(client, self._names, (origin,))
         if origin not in seen:
-            raise ControlError(f"there is no stream of {origin}")
+            raise ControlError(f"there is no stream of {origin} that is ours")
         made, last, size = seen[origin]
         with translated():
             memory = await client.info("memory")

@@ -107,7 +107,7 @@ async def _stream(
     with translated():
         kind = _text(await client.type(log))
     if kind != "none":
-        foreign = f"a {kind} that no gateway made"
+        foreign = f"a {kind} that is not a gateway's alone"
         return Line(place, "", foreign, "a stream", Standing.DIFFERS)
     if not make:
         return Line(place, "", "none", "a stream", Standing.MISSING)

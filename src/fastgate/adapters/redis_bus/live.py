@@ -8,14 +8,21 @@ Source:    ECOSYSTEM.md section 9: no consumer groups, each node reads everythin
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 from redis.asyncio import Redis
 
-from fastgate.adapters.redis_bus.wire import Names, id_of, position_of, translated
-from fastgate.adapters.redis_bus.wire import stored_of as _stored_of
+from fastgate.adapters.redis_bus.wire import (
+    Names,
+    id_of,
+    position_of,
+    stored_of,
+    translated,
+)
 from fastgate.domain.stream import Stored
+from fastgate.errors import ControlError
 
 __all__ = ["Live", "glance"]
 
@@ -31,7 +38,8 @@ async def glance(
 ) -> dict[str, tuple[str, int, int]]:
     """Return name, last position and bytes of each stream there is, in one answer.
 
-    Raises ControlError.
+    One into which somebody wrote with ids of his own is left out: it has no positions
+    any more, and the other origins are not to suffer. Raises ControlError.
     """
     found: dict[str, tuple[str, int, int]] = {}
     with translated():
@@ -43,8 +51,9 @@ async def glance(
     for origin, account, info in zip(origins, answers[::2], answers[1::2], strict=True):
         if isinstance(account, list) and account[0] and isinstance(info, dict):
             made, size = account
-            last = position_of(info.get("last-generated-id"))
-            found[origin] = made.decode("ascii", "replace"), last, int(size or 0)
+            with contextlib.suppress(ControlError):
+                last = position_of(info.get("last-generated-id"))
+                found[origin] = made.decode("ascii", "replace"), last, int(size or 0)
     return found
 
 
@@ -62,6 +71,7 @@ class Live:
         self._tell = tell
         self._made: dict[str, str] = {}
         self._at: dict[str, int] = {}
+        self._foreign: set[str] = set()
         self._by_key = {names.log(o).encode(): o for o in origins}
 
     async def begin(self, client: Redis) -> None:
@@ -69,6 +79,8 @@ class Live:
         seen = await glance(client, self._names, self._origins)
         for origin in self._origins:
             made, last, _ = seen.get(origin, ("", 0, 0))
+            if origin in seen:
+                self._foreign.discard(origin)
             at = self._at.get(origin)
             if at is None or last - at > _MAX_BEHIND:
                 # The feed finds what lies between by position, and reads it.
@@ -76,6 +88,17 @@ class Live:
             elif made != self._made.get(origin) or last < at:
                 self._at[origin] = last if last > _MAX_BEHIND else 0
             self._made[origin] = made
+
+    def _take(self, origin: str, entries: list[Any]) -> None:
+        for entry in entries:
+            try:
+                stored = stored_of(origin, entry)
+            except ControlError:
+                # Not followed before it was made anew; its view ages.
+                self._foreign.add(origin)
+                return
+            self._at[origin] = stored.position
+            self._tell(stored)
 
     async def run(self, client: Redis) -> None:
         """Tell what comes, until a connection fails. Raises ControlError."""
@@ -85,15 +108,16 @@ class Live:
             streams: dict[Any, Any] = {
                 self._names.log(origin): id_of(at) if at else "0-0"
                 for origin, at in self._at.items()
+                if origin not in self._foreign
             }
-            with translated():
-                answer: Any = await client.xread(streams, count=_COUNT, block=_BLOCK_MS)
+            answer: Any = ()
+            if streams:
+                with translated():
+                    answer = await client.xread(streams, count=_COUNT, block=_BLOCK_MS)
+            else:
+                await asyncio.sleep(_BLOCK_MS / 1000)
             for key, entries in answer or ():
-                origin = self._by_key[key]
-                for entry in entries:
-                    stored = _stored_of(origin, entry)
-                    self._at[origin] = stored.position
-                    self._tell(stored)
+                self._take(self._by_key[key], entries)
             # A stream that is far ahead must not hold up the loop's other work.
             await asyncio.sleep(0)
             if clock() - looked >= _LOOK_S:
