@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 BENCH := $(PYTEST) -o python_files='bench_*.py' -o python_functions='bench_*' -p no:xdist
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint pythons sanitize fuzz kill-test flood-test tagged-test conformance bench dist docs clean
+.PHONY: help install demo test lint pythons sanitize fuzz kill-test flood-test tagged-test conformance bench window dist docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -85,6 +85,10 @@ conformance: install ## Judge all third-party vectors in FASTGATE_VECTORS; write
 bench: install ## Token, gate and revocations against their floors
 	$(BENCH) bench/micro -q --benchmark-columns=min,median,iqr,rounds
 	$(BIN)/fastgate bench decision
+
+ROUNDS ?= 100
+window: install ## The worst window of a revoked token over ROUNDS of faults; about 20 s each
+	$(BIN)/fastgate bench window --rounds $(ROUNDS) --rate 40 --results bench/results
 
 dist: install ## sdist and wheel in dist/
 	$(BIN)/python -m build --quiet

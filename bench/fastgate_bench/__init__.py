@@ -11,6 +11,7 @@ Read in this order:
 - `machine`: where it runs, and what it says a process has used
 - `stand_ins`, `tokens`, `origin`, `gateways`: an upstream, tokens, and what is between
 - `decision`, `relay`, `revocation`, `peers`: the benches, one file (or folder) each
+- `window`: three regions under faults, and the worst window of a revoked token
 - `suite` runs one by name; `report` and `svg` write what it found
 """
 
@@ -22,4 +23,5 @@ NAMES = {
     "relay": "Requests end to end through a gateway, against the direct call.",
     "revocation": "Look-ups against entries; revoke until refused; apply rate.",
     "peers": "CPU per request beside HAProxy, nginx and Envoy.",
+    "window": "How long a revoked token still works, in every fault.",
 }

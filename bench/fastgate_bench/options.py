@@ -32,6 +32,9 @@ class Options:
     connections: Open at a time; 0: as the bench finds right.
     churn: Requests on each connection; 0: kept open.
     access_log: With access logs on, in every gateway.
+    seed: Of what is drawn by chance (window); 0: another each time, which is printed.
+    first: Number of the first round, to run one again. keep: Folder for logs; unset:
+        they go with the run.
     """
 
     quick: bool = False
@@ -44,6 +47,9 @@ class Options:
     connections: int = 0
     churn: int = 0
     access_log: bool = False
+    seed: int = 0
+    first: int = 0
+    keep: pathlib.Path | None = None
 
     @property
     def length_s(self) -> float:

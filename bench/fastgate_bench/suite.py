@@ -18,6 +18,7 @@ from fastgate_bench.machine import commit, conditions
 from fastgate_bench.options import Options, Tell
 from fastgate_bench.report import write_report
 from fastgate_bench.results import earlier, folder_of
+from fastgate_bench.window import rounds
 
 __all__ = ["NAMES", "SUPPLIED", "Result", "run"]
 
@@ -26,6 +27,7 @@ _BENCHES: Mapping[str, Callable[[Options, Tell], Coroutine[Any, Any, Measured]]]
     "relay": relay.run,
     "revocation": revocation.run,
     "peers": peers.run,
+    "window": rounds.run,
 }
 SUPPLIED = pathlib.Path(__file__).parent / "budgets"
 

