@@ -8,6 +8,7 @@ API until the last of all workers has refused the token on a connection that was
 already.
 """
 
+import asyncio
 import contextlib
 import os
 import pathlib
@@ -24,6 +25,7 @@ from fastgate_bench.gateways import FASTGATE, Place, running
 from fastgate_bench.histogram import curve, decoded, encoded, statistics
 from fastgate_bench.machine import Pins, choose_pins
 from fastgate_bench.options import Options, Tell
+from fastgate_bench.revocation_feed import feed_stages
 from fastgate_bench.revoker import Revoker
 from fastgate_bench.stand_ins import free_ports, upstream
 from fastgate_bench.timing import Call, measure
@@ -88,6 +90,9 @@ async def run(options: Options, tell: Tell) -> Measured:
                 Stage("apply", "/s", {"rate": rate}, "rate", note=note)
             )
         del index
+    tell("applying batches", 0.58)
+    stages = await asyncio.to_thread(feed_stages, size.entries[-1][1])
+    measured.stages.extend(stages)
     measured.charts.append(
         Lines(
             "Cost of a look-up against number of revocations",

@@ -164,7 +164,11 @@ async def test_bench_names_what_it_needs_where_the_extra_is_absent(tmp_path):
                 *("idle-crowd-refused", "slow-crowd-refused"),
             },
         ),
-        ("revocation", {"lookup-1k", "apply", "revoke-refused", "revoke-answered"}),
+        (
+            "revocation",
+            {"lookup-1k", "apply", "apply-frames", "event-bytes", "restore"}
+            | {"revoke-refused", "revoke-answered"},
+        ),
     ],
 )
 async def test_bench_measures_a_gateway_of_its_own(tmp_path, name, stages):

@@ -20,8 +20,9 @@ from fastgate.ports import RevocationWriter
 __all__ = ["Enforcement", "Known"]
 
 _KINDS = {code: kind for kind, code in KIND_CODES.items()}
-# Reason: a search of ten million events takes 50 ms, in which the loop has other work.
-_SEGMENTS_AT_ONCE = 32
+# Reason: a search of ten million events takes 50 ms, in which the loop has other work;
+# once a second, so many are swept, all of them in a minute.
+_SEGMENTS_AT_ONCE = 16
 # Reason: an event a key, and room for those that revoke the same again.
 _EVENTS_PER_ENTRY = 2
 
