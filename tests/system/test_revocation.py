@@ -158,3 +158,28 @@ async def test_stale_state_is_503_until_the_agent_goes_on(tmp_path):
             await until(serves_again, "the state is fresh")
             gateway.send(signal.SIGCONT)
             assert gateway.pids("agent") == [agent]
+
+
+async def test_lifted_session_is_accepted_by_all_workers_also_after_a_restart(tmp_path):
+    """201 for the lift means: whoever asks from now on is let through again."""
+    held, other = holder("sid"), holder("jti")
+    async with (
+        world() as here,
+        running(Gateway(tmp_path / "eu", here.document(tmp_path))) as gateway,
+    ):
+        lifted = await gateway.revoke("sid", "sid-of-sid")
+        await gateway.revoke("jti", "jti-of-jti")
+        assert (await gateway.get(PATH, held)).status == 401
+        path = f"/v1/revocations/{lifted['id']}/lift"
+        assert (await gateway.admin("POST", path, {"reason": "mistake"})).status == 201
+        seen = await answers_of_all_workers(gateway, held, other)
+        assert seen == [{(200, "")}, {(401, "invalid_token")}]
+        gateway.send(signal.SIGTERM)
+        await gateway.until_end()
+        saved = list(tmp_path.rglob("revocations.snapshot"))
+        assert len(saved) == 1, "the state was saved at the end"
+        await gateway.start()
+        feed = (await gateway.status())["feed"]
+        assert feed["snapshot"]["loaded"] == 2
+        seen = await answers_of_all_workers(gateway, held, other)
+        assert seen == [{(200, "")}, {(401, "invalid_token")}]
