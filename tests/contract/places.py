@@ -26,7 +26,7 @@ from fastgate.adapters.nats_bus.bus import NatsBus
 from fastgate.adapters.nats_bus.settings import NatsSettings
 from fastgate.adapters.redis_bus.bus import RedisBus
 from fastgate.adapters.redis_bus.link import RedisSettings
-from fastgate.demo.links import Link
+from fastgate.demo.links import Cut, Link
 from fastgate.ports import Bus
 
 REMOTE = ("nats", "redis", "kafka")
@@ -42,6 +42,7 @@ class Place:
     def __init__(self, port: int) -> None:
         self.link = Link("bus", "127.0.0.1", port)
         self.port = 0
+        self._refused = False
 
     async def open(self) -> None:
         self.port = await self.link.start("127.0.0.1", 0)
@@ -73,17 +74,20 @@ class Place:
 
     async def cut(self, how: str = "blackhole") -> None:
         """Let nothing pass: packets vanish, or connections are `refused`."""
-        if how == "refused":
+        self._refused = how == "refused"
+        if self._refused:
+            # What is accepted in the last moment is broken too.
+            await self.link.cut(Cut.RESET)
             await self.link.stop()
         else:
             await self.link.cut()
 
     async def heal(self) -> None:
         """Let everything pass again."""
-        if not self.link.passing.is_set():
-            self.link.heal()
-        else:
+        self.link.heal()
+        if self._refused:
             await self.link.start("127.0.0.1", self.port)
+        self._refused = False
 
     def replace(self) -> None:
         """Put an empty server in its place."""
