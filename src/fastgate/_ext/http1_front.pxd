@@ -60,6 +60,7 @@ cdef class Front:
     cdef bint body_open         # bytes of the current message are still to come
     cdef bint skipped
     cdef bint back_paused
+    cdef bint body_stuck        # it finds no room in the compiled lane
     cdef bint reading_paused
     cdef bint writing_paused
 

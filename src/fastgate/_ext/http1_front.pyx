@@ -37,10 +37,11 @@ from fastgate._ext.http1_scan cimport find_end, read_early, read_head
 # Reason: THREATS section 4, pause at 64 KiB. It bounds pipelining, too: what waits behind a
 # message is bytes, not a queue of messages, since none is framed before its turn.
 cdef Py_ssize_t HELD_BYTES = 65536
-# Reason: with what one read brings, what waits to be written and what is held, an exchange
-# whose other side takes nothing stays below the 128 KiB of THREATS section 4; and one buffer
-# for all connections stays in the fastest memory. uvloop would read 256 KB at once.
-cdef Py_ssize_t READ_BYTES = 32768
+# Reasons: what one read brings and what may wait to be written are the most that an exchange
+# holds whose other side takes nothing; together they stay below the 128 KiB of THREATS section 4
+# (uvloop alone would read 256 KB at once). And one buffer for all connections stays in the cache.
+cdef Py_ssize_t READ_BYTES = 65536
+cdef Py_ssize_t WAITING_BYTES = 32768
 # Reasons: late by a quarter of a second is on time for timers of seconds; tests use short ones.
 cdef double LONGEST_SWEEP_S = 0.25
 cdef double SHORTEST_SWEEP_S = 0.01
@@ -164,6 +165,7 @@ cdef class Front:
             transport.write(OVERLOADED)
             transport.close()
             return
+        transport.set_write_buffer_limits(high=WAITING_BYTES)
         self.expect_head(self.settings.first_byte_s)
         self.acceptor.watch(self)
 
@@ -391,9 +393,8 @@ cdef class Front:
 
     cdef int settle_reading(self) except -1:
         cdef bint busy = self.state in (STATE_LENT, STATE_PLAIN) or self.writing_paused
-        # A body that finds no room is left to the client; of what may follow, some is read.
-        cdef Py_ssize_t most = 0 if self.body_open else HELD_BYTES
-        cdef bint pause = self.back_paused or (busy and len(self.held) > most)
+        cdef bint full = busy and len(self.held) > HELD_BYTES
+        cdef bint pause = self.back_paused or self.body_stuck or full
         if pause == self.reading_paused or self.transport is None:
             return 0
         self.reading_paused = pause

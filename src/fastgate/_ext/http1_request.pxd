@@ -60,6 +60,7 @@ cdef class Asking(Relayed):
     cdef int put_identity(self, Out out) except -1
     cdef int put_way(self, Out out, const uint8_t* p, const Field* host) except -1
     cdef int dial_next(self, fault) except -1
+    cdef int stick(self) except -1
     cdef int retry(self) except -1
     cdef int hand_over(self) except -1
     cdef int forget_exchange(self) except -1

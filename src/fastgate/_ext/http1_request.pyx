@@ -189,6 +189,7 @@ cdef class Asking(Relayed):
     cdef int attach(self, Upstream up) except -1:
         # The caller sees to it that a request with a body is sent, and its timer begun.
         self.up = up
+        self.body_stuck = False
         up.lend(self, self.head_only)
         if self.writing_paused:
             up.pause(True)
@@ -278,6 +279,7 @@ cdef class Asking(Relayed):
     def dial(self):
         """Have a connection made; the one thing in this lane that needs a task."""
         cdef Pool pool = self.pool
+        self.stick()
         pool.dialing += 1
         task = self.acceptor.loop.create_task(
             self.lane().desk.dial(pool.base, pool, self.plan.connect_s, self.plan.connections)
@@ -304,6 +306,8 @@ cdef class Asking(Relayed):
             self.attach(up)
         if self.held:
             self.pump_held()
+        else:
+            self.settle_reading()
         self.flush_request()
 
     cdef int dial_next(self, fault) except -1:
@@ -351,6 +355,7 @@ cdef class Asking(Relayed):
         self.message = self.request = self.sent = None
         self.judged = self.decision = self.snapshot = self.tally = None
         self.deadline = 0
+        self.body_stuck = False
         return 0
 
     # -- the request's body --------------------------------------------------------------------
@@ -409,11 +414,20 @@ cdef class Asking(Relayed):
         self.up.drop()
         return self.break_off(reason)
 
+    cdef int stick(self) except -1:
+        """Leave the body to the client for now: there is no room for it here."""
+        self.body_stuck = self.body_open
+        return self.settle_reading()
+
+    cdef int upstream_full(self) except -1:
+        return self.stick()
+
     cdef int upstream_drained(self) except -1:
         self.choked = True
+        self.body_stuck = False
         if self.held:
-            self.pump_held()
-        return 0
+            return self.pump_held()
+        return self.settle_reading()
 
 
 cdef str method_name(const uint8_t* p, Py_ssize_t size):

@@ -24,6 +24,7 @@ cdef class Relayed(Front):
     cdef int answer_flush(self) except -1
     cdef int answer_end(self, Upstream up) except -1
     cdef int upstream_failed(self, Upstream up) except -1
+    cdef int upstream_full(self) except -1
     cdef int upstream_drained(self) except -1
 
 

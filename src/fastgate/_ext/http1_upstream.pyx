@@ -52,6 +52,9 @@ cdef class Relayed(Front):
     cdef int upstream_failed(self, Upstream up) except -1:
         raise TypeError("not a client of the compiled lane")
 
+    cdef int upstream_full(self) except -1:
+        raise TypeError("not a client of the compiled lane")
+
     cdef int upstream_drained(self) except -1:
         raise TypeError("not a client of the compiled lane")
 
@@ -121,7 +124,7 @@ cdef class Upstream:
     def connection_made(self, transport):
         self.transport = transport
         # A body that the upstream does not take waits with the client, not here.
-        transport.set_write_buffer_limits(high=len(self.pool.buffer))
+        transport.set_write_buffer_limits(high=len(self.pool.buffer) // 2)
         self.pool.open += 1
         self.pool.connections[self.pool.base] += 1
 
@@ -145,6 +148,8 @@ cdef class Upstream:
 
     def pause_writing(self):
         self.writing_paused = True
+        if self.owner is not None:
+            self.owner.upstream_full()
 
     def resume_writing(self):
         self.writing_paused = False
