@@ -104,6 +104,10 @@ class FakeAgent:
         self._act("lift", {"id": id_, "wait": wait, "reason": reason})
         return self.receipt if id_ == RECEIPT.id else None
 
+    @property
+    def feed(self) -> "FakeAgent":
+        return self
+
     def digests(
         self, wall_s: int | None, marks: Mapping[str, int] | None
     ) -> dict[str, Any]:

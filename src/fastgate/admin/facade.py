@@ -11,7 +11,25 @@ from fastgate.control.adoption import Adopted
 from fastgate.control.entries import Receipt
 from fastgate.domain.snapshot import Snapshot
 
-__all__ = ["AgentFacade"]
+__all__ = ["AgentFacade", "FeedFacade"]
+
+
+class FeedFacade(Protocol):
+    """A node's revocation feed."""
+
+    def digests(
+        self, wall_s: int | None, marks: Mapping[str, int] | None
+    ) -> dict[str, Any]:
+        """Return the digest of every publisher of every origin.
+
+        wall_s: Events that are alive then; None: now. marks: Up to which number, by
+        `<origin>/<publisher>`; None: up to the last one read.
+        """
+        ...
+
+    async def adopt(self, region: str) -> Adopted:
+        """Speak for a region that is gone. Raises EntryError and ControlError."""
+        ...
 
 
 class AgentFacade(Protocol):
@@ -48,18 +66,9 @@ class AgentFacade(Protocol):
         """
         ...
 
-    def digests(
-        self, wall_s: int | None, marks: Mapping[str, int] | None
-    ) -> dict[str, Any]:
-        """Return the digest of every publisher of every origin.
-
-        wall_s: Events that are alive then; None: now. marks: Up to which number, by
-        `<origin>/<publisher>`; None: up to the last one read.
-        """
-        ...
-
-    async def adopt(self, region: str) -> Adopted:
-        """Speak for a region that is gone. Raises EntryError and ControlError."""
+    @property
+    def feed(self) -> FeedFacade:
+        """The revocation feed of the node."""
         ...
 
     def status(self) -> dict[str, Any]:

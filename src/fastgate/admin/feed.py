@@ -31,7 +31,7 @@ async def digests(call: Call) -> web.StreamResponse:
     """
     members = await read_members(call.request, ("wall", "marks"))
     marks = _marks(members.form("marks"))
-    return json_response(call.agent.digests(members.whole("wall"), marks))
+    return json_response(call.agent.feed.digests(members.whole("wall"), marks))
 
 
 def _marks(given: Mapping[str, Sequence[str]] | None) -> dict[str, int] | None:
@@ -59,7 +59,7 @@ async def adopt(call: Call) -> web.StreamResponse:
 
     async def act() -> Adopted:
         try:
-            return await call.agent.adopt(region)
+            return await call.agent.feed.adopt(region)
         except EntryError as error:
             detail = str(error).removeprefix(f"{error.field}: ")
             raise RefusedError("invalid_request", detail, field=error.field) from None

@@ -18,7 +18,6 @@ from typing import Any, Protocol
 
 import fastgate
 from fastgate.config.model import Config
-from fastgate.control.adoption import Adopted
 from fastgate.control.agent_metrics import ColumnFollower
 from fastgate.control.alarms import Alarms
 from fastgate.control.explain import Explainer
@@ -255,15 +254,10 @@ class Agent:
             id=request.get("id") or "",
         )
 
-    def digests(
-        self, wall_s: int | None, marks: Mapping[str, int] | None
-    ) -> dict[str, Any]:
-        """Return the digest of every publisher of every origin."""
-        return self._parts.feed.digests(wall_s, marks)
-
-    async def adopt(self, region: str) -> Adopted:
-        """Speak for a region that is gone. Raises EntryError and ControlError."""
-        return await self._parts.feed.adopt(region)
+    @property
+    def feed(self) -> Feed:
+        """The revocation feed of this node."""
+        return self._parts.feed
 
     async def revocation(self, id_: str) -> Receipt | None:
         """Return the receipt of an event so far, None where it was not given here."""
