@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from tests.config.documents import BASE, load_text
 from tests.control.feed_net import HASH_KEY, Net, Node, entry, hashed, network
 from tests.feed_fakes import until
 
@@ -14,6 +15,7 @@ from fastgate.domain.event import Batch, Event, encode_batch, encode_event, key_
 from fastgate.domain.frame import FaultKind, FrameError
 from fastgate.domain.revocation import Kind
 from fastgate.errors import ConfigError, ControlError
+from fastgate.wiring.installation import check_installation
 from fastgate.wiring.signing import build_seal
 
 REGIONS = ("eu", "us", "ap")
@@ -178,3 +180,14 @@ def test_keys_are_refused_when_they_are_none(tmp_path):
         signing = Signing(key=path["private"], trusted={"gw-2": path[key]})
         with pytest.raises(ConfigError):
             build_seal(signing, "gw")
+
+
+def test_gateway_does_not_start_without_the_key_it_is_to_sign_with(tmp_path):
+    """In a child it would come too late: the supervisor would try again and again."""
+    absent = tmp_path / "absent.pem"
+    text = (
+        BASE + f"revocation: {{bus: 'nats://127.0.0.1', signing: {{key: {absent}}}}}\n"
+    )
+    config = load_text(tmp_path, text).require()
+    with pytest.raises(ConfigError, match="absent.pem"):
+        check_installation(config)
