@@ -39,6 +39,7 @@ __all__ = [
     "RevocationWriter",
     "SnapshotStore",
     "Served",
+    "StatusReader",
     "UpstreamDialer",
     "UpstreamLink",
 ]
@@ -81,6 +82,20 @@ class RevocationReader(Protocol):
 
     def evidence(self, origin: int) -> int:
         """CLOCK_BOOTTIME ns up to which the origin is known complete; 0 never."""
+        ...
+
+
+class StatusReader(Protocol):
+    """The status lists on this host, as the gate looks at them."""
+
+    def status(self, name: str, index: int, boot_ns: int) -> int:
+        """Return the status of an entry: 0 valid, 1 invalid, others not valid either.
+
+        name: Of the list: alias of its issuer, a line feed, its URI.
+        boot_ns: CLOCK_BOOTTIME at which the list must be fresh.
+        Returns -1 where the list is not there or not fresh, -2 where it has no such
+        entry. Raises nothing.
+        """
         ...
 
 

@@ -136,7 +136,7 @@ def test_child_holds_no_descriptor_of_a_segment_after_its_view(memory, role):
     """Without a descriptor nothing can be mapped again or reopened through /proc."""
 
     def child() -> None:
-        assert len(segment_descriptors()) == 8
+        assert len(segment_descriptors()) == 9
         views = memory.writer_view() if role == "agent" else memory.reader_view(0)
         assert segment_descriptors() == []
         assert len(views.keys) == 65536
@@ -191,7 +191,7 @@ def test_ordinary_user_gets_maps_but_reopens_nothing_for_writing():
 def test_segment_refuses_to_shrink_or_grow(memory):
     """A file cut under a map would kill its readers with SIGBUS."""
     fds = segment_descriptors()
-    assert len(fds) == 8
+    assert len(fds) == 9
     for fd in fds:
         for size in (0, 1 << 30):
             with pytest.raises(PermissionError):

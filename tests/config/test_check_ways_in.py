@@ -16,6 +16,11 @@ POLLED = AT + (
 )
 GLOBAL = AT + "    global_revocation: {token: '${KEY}'}\n"
 INTAKE = "intake: {}\n"
+LISTS = AT + (
+    "    status_list:\n"
+    "      hosts: [login.example.com]\n"
+    "      lists: ['https://login.example.com/lists/1']\n"
+)
 KEY = {"KEY": "0123456789abcdef", "SHORT": "0123"}
 OTHER = """\
   other:
@@ -42,6 +47,7 @@ def lines(folder, text, level):
             changed(AT, POLLED.replace("URL", "https://login.example.com/poll")),
             id="poll",
         ),
+        pytest.param(changed(AT, LISTS), id="status-lists"),
     ],
 )
 def test_way_in_is_accepted(tmp_path, text):
@@ -95,6 +101,24 @@ def test_way_in_is_accepted(tmp_path, text):
             id="same-iss",
         ),
         pytest.param(
+            changed(AT, AT + "    status_list: {hosts: [login.example.com]}\n"),
+            "issuers.login.status_list: names no list",
+            id="no-lists",
+        ),
+        pytest.param(
+            changed(AT, LISTS.replace("[login.", "[lists.")),
+            "issuers.login.status_list.lists[0]: is at none of the hosts",
+            id="foreign-list",
+        ),
+        pytest.param(
+            changed(
+                AT,
+                LISTS.replace("[login.", "['https://login.").replace("com]", "com']"),
+            ),
+            "status_list.hosts[0]:",
+            id="host-with-scheme",
+        ),
+        pytest.param(
             changed(AT, LOGOUT) + "intake: {listen: 127.0.0.1:8085}\n",
             "intake: 127.0.0.1:8085 is taken by admin already",
             id="collision",
@@ -121,6 +145,11 @@ def test_way_in_that_cannot_work_is_refused(tmp_path, text, problem):
             changed(AT, POLLED.replace("URL", "http://login.example.com/poll")),
             "ssf.poll.url: fetches events without TLS",
             id="plain",
+        ),
+        pytest.param(
+            changed(AT, LISTS.replace("https:", "http:")),
+            "issuers.login.status_list: fetches lists without TLS",
+            id="plain-list",
         ),
     ],
 )

@@ -100,6 +100,10 @@ class FakeAudit:
         self.lines.append((actor, action, fields))
 
 
+async def _nothing(*_):
+    """Stand for what this agent does not have."""
+
+
 class Rig:
     """An agent; what it calls is remembered in the parts."""
 
@@ -119,7 +123,9 @@ class Rig:
         self.reloader = SimpleNamespace(
             counts={"success": 0, "failure": 0},
             last_success_s=1.0,
-            config=SimpleNamespace(admin_token=None, admin="127.0.0.1:8085"),
+            config=SimpleNamespace(
+                admin_token=None, admin="127.0.0.1:8085", issuers={}
+            ),
         )
         self.agent = Agent(
             AgentParts(
@@ -138,6 +144,7 @@ class Rig:
                 intake=SimpleNamespace(
                     counts={}, status=dict, rules=SimpleNamespace(polls=())
                 ),
+                lists=SimpleNamespace(follow=_nothing, stop=_nothing, status=list),
                 pollers=SetPollers(fetcher=None, take=None, alarms=self.alarms.set),
                 page=lambda accept: (accept.encode(), "text/plain"),
                 draining_since_ns=lambda: self.draining_ns,

@@ -47,6 +47,9 @@ MEANINGS = {
     Reason.REVOKED: "The token, or its session, user, client, grant, key or issuer, is "
     "revoked.",
     Reason.INACTIVE: "The issuer says that the opaque token is not active.",
+    Reason.SUSPENDED: "The token's status list says that it is suspended, or something "
+    "that only the application knows.",
+    Reason.NO_STATUS: "The token names an entry that its status list does not have.",
     Reason.BOUND: "The token is bound to a key or certificate (`cnf`), which cannot be "
     "checked here.",
     Reason.TOO_MANY_REQUESTS: "The client sends more requests than it may.",

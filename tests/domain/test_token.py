@@ -27,8 +27,10 @@ CHANGES = {
     "require": ("tenant",),
     "max_token_bytes": 4096,
     "hasher": KeyHasher(b"other", ISSUER),
+    "old_hashers": (KeyHasher(b"older", ISSUER),),
     "home_origin": 2,
     "introspection": None,
+    "status_lists": True,
 }
 
 

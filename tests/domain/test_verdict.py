@@ -7,7 +7,7 @@ from fastgate.domain.verdict import OUTCOMES, Challenge, Reason, Verdict
 TOKEN_FAULTS = {
     *("malformed", "too_large", "bad_typ", "bad_alg", "crit", "expired", "not_yet"),
     *("lifetime", "missing_claim", "unknown_kid", "bad_signature", "bad_iss"),
-    *("bad_aud", "revoked", "inactive", "bound"),
+    *("bad_aud", "revoked", "inactive", "suspended", "no_status", "bound"),
 }
 
 

@@ -17,6 +17,8 @@ from tests.tokens import token as signed_token
 
 from fastgate._ext import revocations
 from fastgate._ext.decisions import DecisionCache
+from fastgate.adapters.shared_document import SharedDocument
+from fastgate.adapters.status_board import StatusBoard
 from fastgate.domain.decision import Asked, Decision
 from fastgate.domain.introspection import AnswerKind, IntrospectionAnswer
 from fastgate.domain.keys import IssuerKeys
@@ -152,7 +154,11 @@ class World:
             self.writer.set_evidence(origin, BOOT_NS)
         self.cache = DecisionCache(1000)
         self.failures = failures_class(build)()
-        self.gate = gate_module(build).Gate(self.cache, self.reader, self.failures)
+        directory = SharedDocument(bytearray(8192), writable=True)
+        self.statuses = StatusBoard(directory, memoryview(bytearray(1 << 20)))
+        self.gate = gate_module(build).Gate(
+            self.cache, self.reader, self.failures, self.statuses
+        )
         self.profile = profile()
         self.route = Route(
             0,
@@ -206,6 +212,18 @@ class World:
         """Enter a revocation, by the hash that travels."""
         key = self.profile.hasher.key(kind, value)
         assert self.writer.insert(key, cutoff, NOW + 86_400) in {1, 2}
+
+    def publish_list(
+        self, uri: str, raw: bytes, *, bits: int = 1, fresh_s: float = 60
+    ) -> None:
+        """Publish a status list of the issuer, as the agent does after a fetch."""
+        self.statuses.put(
+            f"{self.profile.alias}\n{uri}",
+            raw,
+            bits,
+            until_ns=self.boot_ns + round(fresh_s * SECOND_NS),
+            now_ns=self.boot_ns,
+        )
 
     def let_pass(self, seconds: float) -> None:
         """Move both clocks."""

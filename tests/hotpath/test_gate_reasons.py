@@ -77,6 +77,18 @@ def demanding(world: World) -> Decision:
     return world.ask(jwt())
 
 
+def listed(bits: bytes, index: int) -> Ask:
+    """Ask with a token whose status list has these entries, of two bits each."""
+
+    def ask(world: World) -> Decision:
+        world.use_profile(status_lists=True)
+        world.publish_list("https://lists/1", bits, bits=2)
+        entry = {"idx": index, "uri": "https://lists/1"}
+        return world.ask(jwt(status={"status_list": entry}))
+
+    return ask
+
+
 NEW_KID = jwt(key=SigningKey("ES256", "new"))
 CASES: dict[Reason, Ask] = {
     Reason.NO_ROUTE: lambda world: world.ask(path="/"),
@@ -101,6 +113,8 @@ CASES: dict[Reason, Ask] = {
     Reason.BOUND: of_token(cnf={}),
     Reason.SCOPE: of_token(scope="x"),
     Reason.REVOKED: revoked,
+    Reason.SUSPENDED: listed(b"\x02", 0),
+    Reason.NO_STATUS: listed(b"\x02", 4),
     Reason.STALE_REVOCATION: stale,
     Reason.UNKNOWN_REGION: of_token(region="x"),
     Reason.REGION_UNAVAILABLE: homeless,

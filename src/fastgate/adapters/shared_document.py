@@ -33,7 +33,9 @@ _READ_TRIES = 8  # reason: nobody publishes eight times while one document is co
 class SharedDocument:
     """One writer, any number of readers that never see a torn document."""
 
-    def __init__(self, view: mmap.mmap | bytearray, *, writable: bool) -> None:
+    def __init__(
+        self, view: mmap.mmap | bytearray | memoryview, *, writable: bool
+    ) -> None:
         """Attach to a segment.
 
         writable: For the one writer. What a killed predecessor published stays, and

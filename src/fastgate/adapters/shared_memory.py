@@ -5,7 +5,7 @@ Called by: wiring creates it in the supervisor; each forked child takes its view
            The supervisor reads heartbeats and says that the node drains.
 
 Who may write what:
-    arenas, control, keys, config   the agent; workers hold read-only maps
+    arenas, control, keys, config, lists   the agent; workers hold read-only maps
     slots, counters                 every child, in cache lines of its own by agreement:
                                     a lying worker spoils numbers and delays the freeing
                                     of an arena, and no verdict depends on either
@@ -45,6 +45,7 @@ _PRIVATE = (
     "control",
     "keys",
     "config",
+    "lists",
 )  # written by the agent only
 
 
@@ -68,7 +69,8 @@ class Views:
     """The maps of one process; they last as long as it does.
 
     arena0, arena1, control: For the revocation index. keys, config: For a
-        SharedDocument each. All five are read-only in a worker.
+        SharedDocument each. lists: For a StatusBoard. All of these are read-only in a
+        worker.
     slots, counters: Writable everywhere.
     """
 
@@ -79,6 +81,7 @@ class Views:
     counters: mmap.mmap
     keys: mmap.mmap
     config: mmap.mmap
+    lists: mmap.mmap
     _own_page: mmap.mmap
     _supervisor_page: mmap.mmap
 
@@ -126,10 +129,12 @@ class SharedMemory:
         keys_bytes: int,
         config_bytes: int,
         workers: int,
+        lists_bytes: int = _PAGE,
     ) -> Self:
         """Create all segments: zeroed, sparse, of fixed size.
 
         arena_bytes: Of each of the two arenas. workers: Worker slots.
+        lists_bytes: For status lists; a page where there are none.
         Raises StartError where the kernel gives no shared memory.
         """
         children = 1 + workers
@@ -141,6 +146,7 @@ class SharedMemory:
             "counters": counters_bytes,
             "keys": keys_bytes,
             "config": config_bytes,
+            "lists": lists_bytes,
             "board": (1 + children) * _PAGE,
         }
         made: dict[str, _Segment] = {}

@@ -6,9 +6,10 @@ Source:    PROTOCOLS.md sections 7 to 9; THREATS.md B10.
 """
 
 from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 from fastgate.config.addresses import is_loopback
-from fastgate.config.findings import Finding, duplicates, error, not_one_of, warn
+from fastgate.config.findings import Finding, duplicates, error, info, not_one_of, warn
 from fastgate.config.issuers import Issuer
 from fastgate.config.model import Config
 from fastgate.config.problems import Path
@@ -33,6 +34,7 @@ def check_ways_in(config: Config) -> Iterator[Finding]:
         yield from _check_lists(here, issuer)
         yield from _check_ssf(config, here, issuer)
         yield from _check_global(config, here, alias, issuer)
+        yield from _check_status_lists(here, issuer)
     if config.intake is not None and not pushed:
         message = "no issuer has logout, ssf or global_revocation: all is refused"
         yield warn(_INTAKE, message, ("issuers",))
@@ -54,6 +56,7 @@ def _check_lists(here: Path, issuer: Issuer) -> Iterator[Finding]:
         ("logout", ("clients", "algorithms")),
         ("ssf", ("audience", "algorithms", "subjects")),
         ("global_revocation", ("subjects",)),
+        ("status_list", ("hosts", "lists", "algorithms")),
     ):
         rules = getattr(issuer, section)
         for name in names if rules is not None else ():
@@ -95,6 +98,25 @@ def _check_global(
         same = theirs.global_revocation
         if same is not None and same.token == rules.token:
             yield error(path, f"is that of {other}: nobody could tell whose user it is")
+
+
+def _check_status_lists(here: Path, issuer: Issuer) -> Iterator[Finding]:
+    rules = issuer.status_list
+    if rules is None:
+        return
+    path = (*here, "status_list")
+    if not rules.lists and rules.aggregation is None:
+        message = "names no list, so every token that has an entry counts as stale"
+        yield error(path, message, (*path, "lists"), (*path, "aggregation"))
+    message = "counts until a list's own `ttl`, 10s to 24h, whatever max_staleness says"
+    yield info(path, message)
+    for at, uri in enumerate(rules.lists):
+        if urlsplit(uri).netloc not in rules.hosts:
+            message = "is at none of the hosts"
+            yield error((*path, "lists", at), message, (*path, "hosts"))
+    urls = [uri for uri in (*rules.lists, rules.aggregation) if uri is not None]
+    if any(uri.startswith("http:") and not is_loopback(uri) for uri in urls):
+        yield warn(path, "fetches lists without TLS")
 
 
 def _logout_name(issuer: Issuer) -> str | None:

@@ -138,6 +138,7 @@ def _profile(
             if issuer.introspection
             else None
         ),
+        status_lists=issuer.status_list is not None,
     )
 
 

@@ -22,7 +22,7 @@ from fastgate.config.values import (
     Text,
     Within,
 )
-from fastgate.config.ways_in import GlobalRevocation, Logout, Ssf
+from fastgate.config.ways_in import GlobalRevocation, Logout, Ssf, StatusLists
 
 __all__ = ["KNOWN_ALGORITHMS", "AuthMethod", "Introspection", "Issuer"]
 
@@ -202,6 +202,13 @@ class Issuer(Model):
     global_revocation: GlobalRevocation | None = Field(
         default=None,
         description="Take Global Token Revocation requests for its users at `intake`.",
+    )
+    status_list: StatusLists | None = Field(
+        default=None,
+        description=(
+            "Look its tokens' entries up in Token Status Lists. Unset: such a claim "
+            "counts for nothing."
+        ),
     )
 
     @property

@@ -1,9 +1,10 @@
 """Ways in: who may say, besides the admin API, that something is revoked.
 
-Owns:      the `intake` section, and `logout`, `ssf` and `global_revocation` of issuers.
+Owns:      the `intake` section, and `logout`, `ssf`, `global_revocation` and
+           `status_list` of issuers.
 Called by: config.model and config.issuers; control.intake_rules reads them.
 Source:    OpenID Connect Back-Channel Logout 1.0; SSF 1.0, RFC 8935, RFC 8936; Global
-           Token Revocation; PROTOCOLS.md sections 7 to 9.
+           Token Revocation; Token Status List; PROTOCOLS.md sections 6 to 9.
 """
 
 import enum
@@ -15,9 +16,35 @@ from pydantic import Field
 from fastgate.config.addresses import Address, Url
 from fastgate.config.algorithms import Algorithm
 from fastgate.config.base import Alias, Model, VisibleText
-from fastgate.config.values import Between, Count, Duration, Flag, Secret, Within
+from fastgate.config.values import (
+    Between,
+    Count,
+    Duration,
+    Flag,
+    Patterned,
+    Secret,
+    Text,
+    Within,
+)
 
-__all__ = ["GlobalRevocation", "Intake", "Logout", "LogoutBy", "Poll", "Ssf", "Subject"]
+__all__ = [
+    "GlobalRevocation",
+    "Intake",
+    "Logout",
+    "LogoutBy",
+    "Poll",
+    "Ssf",
+    "StatusLists",
+    "Subject",
+]
+
+
+HostName = Annotated[
+    Text,
+    Patterned(
+        r"[A-Za-z0-9\[\]:._-]{1,260}", "is no host; write host or host:port, no scheme"
+    ),
+]
 
 
 class LogoutBy(enum.StrEnum):
@@ -150,4 +177,28 @@ class GlobalRevocation(Model):
         default=(Subject.ISS_SUB,),
         min_length=1,
         description="Formats of subjects whose value is the `sub` of tokens.",
+    )
+
+
+class StatusLists(Model):
+    """Token Status Lists, fetched in the background; never because of a request."""
+
+    hosts: tuple[HostName, ...] = Field(
+        min_length=1,
+        max_length=64,
+        description="`host` or `host:port` that lists may be fetched from.",
+    )
+    lists: tuple[Url, ...] = Field(
+        default=(),
+        max_length=256,
+        description="URIs of lists, exactly as tokens name them.",
+    )
+    aggregation: Url | None = Field(
+        default=None,
+        description="Document that names the lists, asked for every 5 min.",
+    )
+    algorithms: tuple[Algorithm, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Of Status List Tokens. Unset: those of the issuer.",
     )

@@ -24,10 +24,12 @@ from fastgate.control.explain import Explainer
 from fastgate.control.feed import Feed, Receipt
 from fastgate.control.follower import Follower
 from fastgate.control.intake import Intake
+from fastgate.control.intake_rules import status_list_rules
 from fastgate.control.key_policy import KeySource
 from fastgate.control.keyring import Keyring
 from fastgate.control.reload import Reloader
 from fastgate.control.set_poller import SetPollers
+from fastgate.control.status_lists import StatusLists
 from fastgate.control.steady import SteadyWall
 from fastgate.control.worker_notes import WorkerNotes
 from fastgate.domain.entry import Entry, EntryError
@@ -91,6 +93,7 @@ class AgentParts:
     columns: Callable[[], ColumnFollower]
     intake: Intake
     pollers: SetPollers
+    lists: StatusLists
     page: Callable[[str], tuple[bytes, str]]
     draining_since_ns: Callable[[], int]
     beat: Callable[[int], None]
@@ -133,6 +136,8 @@ class Agent:
         await self._parts.keyring.start()
         await self._parts.feed.start()
         await self._parts.pollers.follow(self._parts.intake.rules.polls)
+        config = self._parts.reloader.config
+        await self._parts.lists.follow(status_list_rules(config))
 
     async def stop(self) -> None:
         """End all tasks; what the journal holds stays in it."""
@@ -140,6 +145,7 @@ class Agent:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._parts.pollers.stop()
+        await self._parts.lists.stop()
         await self._parts.keyring.stop()
         await self._parts.feed.stop()
 
@@ -290,6 +296,7 @@ class Agent:
             "revocations": parts.index.stats(),
             "keys": parts.keyring.status(),
             "intake": parts.intake.status(),
+            "status_lists": parts.lists.status(),
             "workers": self._worker_lines(),
             "bounds": self._bounds(),
             "alarms": parts.alarms.active(),

@@ -13,10 +13,17 @@ from fastgate.config.issuers import Issuer
 from fastgate.config.model import Config
 from fastgate.config.values import Secret
 from fastgate.config.ways_in import Logout, LogoutBy, Ssf
+from fastgate.control.status_lists import StatusListRules
 from fastgate.domain.logout_token import LogoutRules
 from fastgate.domain.security_event import EventRules, SubjectRules
 
-__all__ = ["Credential", "IntakeRules", "PollRules", "intake_rules"]
+__all__ = [
+    "Credential",
+    "IntakeRules",
+    "PollRules",
+    "intake_rules",
+    "status_list_rules",
+]
 
 
 class Credential:
@@ -120,6 +127,23 @@ def intake_rules(config: Config) -> IntakeRules:
         polls=tuple(polls),
         region_claims=config.regions.claims,
         regions=frozenset(config.regions.names),
+    )
+
+
+def status_list_rules(config: Config) -> tuple[StatusListRules, ...]:
+    """Return which status lists a configuration wants kept."""
+    return tuple(
+        StatusListRules(
+            alias=alias,
+            issuer=issuer.issuer,
+            hosts=frozenset(issuer.status_list.hosts),
+            lists=issuer.status_list.lists,
+            aggregation=issuer.status_list.aggregation,
+            algorithms=_algorithms(issuer.status_list.algorithms or issuer.algorithms),
+            leeway_s=int(issuer.leeway.total_seconds()),
+        )
+        for alias, issuer in config.issuers.items()
+        if issuer.status_list is not None
     )
 
 

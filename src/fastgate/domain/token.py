@@ -94,6 +94,7 @@ class IssuerProfile:
     old_hashers: Do the same under hash keys that are being rotated out.
     home_origin: Origin index that speaks for client, kid and issuer revocations.
     introspection: How to ask about opaque tokens; None: they are refused.
+    status_lists: A token that names an entry of a status list must be valid there.
     """
 
     index: int
@@ -113,6 +114,7 @@ class IssuerProfile:
     hasher: KeyHasher
     home_origin: int
     introspection: Introspection | None = None
+    status_lists: bool = False
     old_hashers: tuple[KeyHasher, ...] = ()
     digest: bytes = field(init=False)
 

@@ -57,6 +57,8 @@ class Reason(enum.StrEnum):
     BAD_AUD = "bad_aud"
     REVOKED = "revoked"
     INACTIVE = "inactive"
+    SUSPENDED = "suspended"
+    NO_STATUS = "no_status"
     BOUND = "bound"
     # A good token that may not do this: 403.
     SCOPE = "scope"
@@ -152,6 +154,8 @@ OUTCOMES: dict[Reason, Outcome] = {
             Reason.BAD_AUD,
             Reason.REVOKED,
             Reason.INACTIVE,
+            Reason.SUSPENDED,
+            Reason.NO_STATUS,
             Reason.BOUND,
         ),
         _INVALID_TOKEN,

@@ -17,6 +17,8 @@ cdef class Facts:
     cdef readonly bytes revocation_keys
     cdef readonly object revocation_iat
     cdef readonly bytes identity_lines
+    cdef readonly str status_name
+    cdef readonly long long status_index
     cdef readonly Py_ssize_t weight_bytes
 
 
@@ -28,6 +30,8 @@ cdef class FactsMaker:
     cdef str _name_of_issuer
     cdef tuple _old_hashers
     cdef object _begin_kid, _begin_client, _begin_jti, _begin_sid, _begin_sub, _begin_grant
+    cdef str _lists
+    cdef dict _list_names
     cdef dict _kids
     cdef dict _clients
     cdef dict _audiences
@@ -43,6 +47,8 @@ cdef class FactsMaker:
     @cython.locals(lines=list, line=bytes)
     cdef object _introduce(self, Facts facts, bytes subject, str client, tuple scope,
                            bytes token_id)
+    @cython.locals(uri=str, name=str)
+    cdef object _point(self, Facts facts, object scanned)
     cdef bytes _kid_key(self, str kid)
     cdef tuple _client(self, str client)
     cdef frozenset _audience(self, tuple values)

@@ -66,6 +66,8 @@ class Facts:
         A value that is absent has no line; client copies are removed all the same.
         Values are visible ASCII, everything else and "%" percent-encoded as UTF-8;
         scopes are separated by single spaces.
+    status_name, status_index: The token's entry: name of the list on the status board,
+        None where it has none; and which one.
     weight_bytes: Rough size in memory, so that caches stay bounded.
     """
 
@@ -82,6 +84,8 @@ class Facts:
     named: int
     revocation_iat: int
     identity_lines: bytes
+    status_name: str | None
+    status_index: int
     weight_bytes: int
 
     @property
@@ -124,6 +128,8 @@ class FactsMaker:
         self._begin_sid = hasher.seed(Kind.SID).copy
         self._begin_sub = hasher.seed(Kind.SUB).copy
         self._begin_grant = hasher.seed(Kind.GRANT).copy
+        self._lists = f"{profile.alias}\n" if profile.status_lists else None
+        self._list_names: dict[str, str] = {}
         self._kids: dict[str, bytes] = {}
         self._clients: dict[str, tuple[bytes, bytes]] = {}
         self._audiences: dict[tuple[str, ...], frozenset[str]] = {}
@@ -153,6 +159,10 @@ class FactsMaker:
         facts.iat = iat
         facts.revocation_iat = max(iat, 0)
         facts.audience = self._audience(aud)
+        facts.status_name = None
+        facts.status_index = -1
+        if self._lists is not None:
+            self._point(facts, scanned)
         facts.region = NO_REGION
         if claim is not None:
             facts.region = self._regions.get(claim, UNKNOWN_REGION)
@@ -234,6 +244,21 @@ class FactsMaker:
         facts.identity_lines = b"".join(lines)[2:]
 
     # -- what thousands of tokens share ------------------------------------------------
+
+    def _point(self, facts: Facts, scanned: "TokenScan") -> None:
+        """Note the entry of a status list; a list speaks for its issuer's tokens only.
+
+        Source: draft-ietf-oauth-status-list section 6.
+        """
+        uri = scanned.status_uri
+        if uri is None:
+            return
+        name = self._list_names.get(uri)
+        if name is None:
+            _bound(self._list_names)
+            name = self._list_names[uri] = f"{self._lists}{uri}"
+        facts.status_name = name
+        facts.status_index = scanned.status_idx
 
     def _kid_key(self, kid: str) -> bytes:
         key = self._kids.get(kid)

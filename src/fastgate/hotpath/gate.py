@@ -50,7 +50,7 @@ from fastgate.hotpath.token_rules import (
     has_query_token,
     refuse_answer,
 )
-from fastgate.ports import DecisionCache, RevocationReader
+from fastgate.ports import DecisionCache, RevocationReader, StatusReader
 
 __all__ = ["COMPILED", "Gate"]
 
@@ -69,6 +69,9 @@ VAIN_NS = 1_000_000_000
 EVERY_ORIGIN = -1  # a token without a region is judged by the oldest of all
 CLEAR = 1
 REVOKED = 2
+# Of a status list; any other status is the application's, and not valid.
+VALID, INVALID = 0, 1
+NO_LIST, NO_ENTRY = -1, -2
 
 # RFC 6750 section 2.1: b64token. Anything else in a credential is ambiguous.
 TOKEN_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/="
@@ -116,6 +119,7 @@ class Gate:
 
     decisions: Facts of verified tokens. revocations: This worker's view of the index.
     failures: Counts, and bounds, what clients have failed to verify; None: no bound.
+    statuses: The status lists on this host; None: there are none.
     """
 
     _decisions: DecisionCache
@@ -123,6 +127,7 @@ class Gate:
     _check: Callable[..., int]
     _evidence: Callable[[int], int]
     _failures: Failures | None
+    _statuses: StatusReader | None
     _strange_ns: dict
     _failed_ns: dict
     _table: Table | None
@@ -133,12 +138,14 @@ class Gate:
         decisions: DecisionCache,
         revocations: RevocationReader,
         failures: Failures | None = None,
+        statuses: StatusReader | None = None,
     ) -> None:
         self._decisions = decisions
         self._find = decisions.get
         self._check = revocations.check
         self._evidence = revocations.evidence
         self._failures = failures
+        self._statuses = statuses
         # By issuer: a kid that nobody knew, and a known one whose key did not verify.
         # Apart, so that a flood of one kind holds up no question of the other.
         self._strange_ns: dict[str, int] = {}
@@ -478,6 +485,8 @@ class Gate:
                 return self._refuse_revoked(case, known, digest, code)
             if not self._pass_when_stale(case, known, digest):
                 return decision
+        if known.status_name is not None and not self._pass_by_status(case, known):
+            return decision
         case.note("revocation", "clear")
         if plan.audience is not None and plan.audience.isdisjoint(known.audience):
             return case.deny(Reason.BAD_AUD, "audience")
@@ -577,6 +586,40 @@ class Gate:
         if known.region < 0:
             follow_cookie(decision, case.head, case.table.regions)
         return False
+
+    @cython.cfunc
+    def _pass_by_status(self, case: Case, known: Facts) -> cython.bint:
+        """Look the token's entry up; False leaves the verdict set.
+
+        A list that is not there or too old is a stale state like any other, so
+        `on_stale` decides (PROTOCOLS.md section 6).
+        """
+        route = case.plan.route
+        status: cython.longlong = self._status(known, case.boot_ns)
+        if status == NO_LIST and route.on_stale is OnStale.ALLOW:
+            status = self._status(known, case.boot_ns - route.allow_for_ns)
+        if status == VALID:
+            case.note("status list", "valid")
+            return True
+        if status == NO_LIST:
+            profile = case.plan.profile
+            if route.on_stale is OnStale.INTROSPECT and profile.introspection:
+                return self._pass_by_answer(case, known)
+            case.deny(Reason.STALE_REVOCATION, "status list")
+        elif status == INVALID:
+            case.deny(Reason.REVOKED, "status list")
+        elif status == NO_ENTRY:
+            case.deny(Reason.NO_STATUS, "status list")
+        else:
+            case.deny(Reason.SUSPENDED, "status list")
+        return False
+
+    @cython.cfunc
+    def _status(self, known: Facts, boot_ns: int) -> cython.longlong:
+        if self._statuses is None:
+            return NO_LIST
+        name = known.status_name or ""
+        return self._statuses.status(name, known.status_index, boot_ns)
 
     @cython.cfunc
     def _tabulate(self, snapshot: Snapshot) -> Table:

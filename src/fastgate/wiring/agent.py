@@ -41,11 +41,12 @@ from fastgate.control.feed import Feed
 from fastgate.control.feed_settings import FeedSettings
 from fastgate.control.follower import Follower
 from fastgate.control.intake import Intake
-from fastgate.control.intake_rules import intake_rules
+from fastgate.control.intake_rules import intake_rules, status_list_rules
 from fastgate.control.introspection import Introspections
 from fastgate.control.keyring import Keyring
 from fastgate.control.reload import Reloader
 from fastgate.control.set_poller import SetPollers
+from fastgate.control.status_lists import StatusLists
 from fastgate.domain.keys import IssuerKeys
 from fastgate.domain.metric_plan import TABLE_COLUMNS
 from fastgate.domain.snapshot import Snapshot
@@ -54,7 +55,13 @@ from fastgate.hotpath.gate import Gate
 from fastgate.hotpath.keys import build_keys
 from fastgate.wiring.buses import build_bus, lifetimes_of
 from fastgate.wiring.compiled import counters, decisions, revocations
-from fastgate.wiring.node import Node, metric_plan, on_signals, revocation_reader
+from fastgate.wiring.node import (
+    Node,
+    metric_plan,
+    on_signals,
+    revocation_reader,
+    status_board,
+)
 from fastgate.wiring.signing import build_seal
 
 __all__ = ["run_agent"]
@@ -167,7 +174,8 @@ def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
     # Not what the supervisor began with: a reload may have come since.
     feed = _build_feed(follower.config, clock, writer, alarms, keyring)
     reader = revocation_reader(views, None)
-    explain_gate = Gate(decisions.DecisionCache(_EXPLAIN_FACTS), reader)
+    board = status_board(views, writable=True)
+    explain_gate = Gate(decisions.DecisionCache(_EXPLAIN_FACTS), reader, statuses=board)
     introspection = Introspections(fetcher=fetcher, clock=clock, alarms=alarms.set)
 
     async def apply(newer: Config) -> None:
@@ -176,11 +184,13 @@ def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
         await keyring.reconfigure(key_sources(newer))
         intake.rules = intake_rules(newer)
         await pollers.follow(intake.rules.polls)
+        await lists.follow(status_list_rules(newer))
 
     audit = AuditLog(pathlib.Path(config.state_dir) / "audit.jsonl")
+    verifier = _verifier(follower, keyring)
     intake = Intake(
         intake_rules(follower.config),
-        verifier=_verifier(follower, keyring),
+        verifier=verifier,
         enter=lambda asked: agent.enter(asked, wait="local"),
         audit=audit.append,
         lifetimes=lambda: feed.settings.lifetimes,
@@ -188,6 +198,13 @@ def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
         alarms=alarms.set,
     )
     pollers = SetPollers(fetcher=fetcher, take=intake.polled, alarms=alarms.set)
+    lists = StatusLists(
+        board=board,
+        fetcher=fetcher,
+        verifier=verifier,
+        clock=clock,
+        alarms=alarms.set,
+    )
     agent = Agent(
         AgentParts(
             feed=feed,
@@ -207,6 +224,7 @@ def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
             columns=lambda: pages.columns,
             intake=intake,
             pollers=pollers,
+            lists=lists,
             page=pages.render,
             draining_since_ns=views.draining_since_ns,
             beat=views.beat,

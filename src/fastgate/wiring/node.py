@@ -13,13 +13,27 @@ from typing import Any
 
 from fastgate.adapters.agent_link import LinkPairs
 from fastgate.adapters.clock import SystemClock
+from fastgate.adapters.shared_document import SharedDocument
 from fastgate.adapters.shared_memory import SharedMemory, Views
+from fastgate.adapters.status_board import StatusBoard
 from fastgate.config.model import Config
 from fastgate.domain.metric_plan import MetricPlan
 from fastgate.domain.snapshot import Snapshot
 from fastgate.wiring.compiled import revocations
 
-__all__ = ["Node", "metric_plan", "on_signals", "revocation_reader"]
+__all__ = [
+    "LISTS_BYTES",
+    "Node",
+    "metric_plan",
+    "on_signals",
+    "revocation_reader",
+    "status_board",
+]
+
+# Reason: half a thousand million entries of one bit; an empty segment costs nothing.
+LISTS_BYTES = 68 << 20
+# Reason: thousands of lists with long URIs; both halves of the document.
+_DIRECTORY_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +73,13 @@ def revocation_reader(views: Views, slot: int | None) -> revocations.RevocationR
     return revocations.RevocationReader(
         views.control, views.arena0, views.arena1, views.slots, slot
     )
+
+
+def status_board(views: Views, *, writable: bool) -> StatusBoard:
+    """Return a view on the status lists; the agent alone writes it."""
+    whole = memoryview(views.lists)
+    directory = SharedDocument(whole[:_DIRECTORY_BYTES], writable=writable)
+    return StatusBoard(directory, whole[_DIRECTORY_BYTES:])
 
 
 def on_signals(

@@ -29,7 +29,7 @@ from fastgate.errors import ConfigError, StartError
 from fastgate.wiring.agent import run_agent
 from fastgate.wiring.compiled import counters, revocations
 from fastgate.wiring.installation import check_installation
-from fastgate.wiring.node import Node
+from fastgate.wiring.node import LISTS_BYTES, Node
 from fastgate.wiring.process_log import log_to_stderr
 from fastgate.wiring.worker import run_worker
 
@@ -84,6 +84,7 @@ def _prepare(config: Config, path: str, workers: int) -> Node:
         counters_bytes=counters.size(workers + 1, TABLE_COLUMNS),
         keys_bytes=_KEYS_BYTES,
         config_bytes=_CONFIG_BYTES,
+        lists_bytes=LISTS_BYTES,
         workers=workers,
     )
     memory.begin(

@@ -34,7 +34,13 @@ from fastgate.hotpath.relay import Relay
 from fastgate.hotpath.tally import Tally
 from fastgate.hotpath.upstreams import UpstreamHealth
 from fastgate.wiring.compiled import counters, decisions, http1
-from fastgate.wiring.node import Node, metric_plan, on_signals, revocation_reader
+from fastgate.wiring.node import (
+    Node,
+    metric_plan,
+    on_signals,
+    revocation_reader,
+    status_board,
+)
 
 __all__ = ["run_worker"]
 
@@ -81,7 +87,7 @@ async def run_worker(node: Node, slot: int) -> int:
     )
     failures = Failures()
     revoked = revocation_reader(views, slot)
-    gate = Gate(cache, revoked, failures)
+    gate = Gate(cache, revoked, failures, status_board(views, writable=False))
     health = UpstreamHealth()
     introspector = Introspections(
         fetcher=fetcher,
