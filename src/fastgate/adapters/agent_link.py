@@ -144,6 +144,8 @@ class WorkerLink:
     ) -> None:
         """Wrap an end of `LinkPairs.worker_end`; `start` begins to read.
 
+        on_tell: May be set: called with kind and data of what the agent tells all
+            workers, on the loop; must not block.
         wait_s: Longest wait for an answer, seconds.
         max_pending: Distinct questions under way; one more returns unasked.
         """
@@ -154,6 +156,7 @@ class WorkerLink:
         self._asked_count = 0
         self._flights: dict[tuple[str, str | None], asyncio.Future[None]] = {}
         self._by_id: dict[str, asyncio.Future[None]] = {}
+        self.on_tell: Callable[[str, object], None] = lambda _, __: None
 
     def start(self) -> None:
         """Read answers on the running loop."""
@@ -212,6 +215,10 @@ class WorkerLink:
         return flight
 
     def _on_message(self, message: Message) -> None:
+        told = message.get("tell")
+        if isinstance(told, str):
+            self.on_tell(told, message.get("data"))
+            return
         name = message.get("id")
         if not isinstance(name, str):
             self._end.malformed_count += 1
@@ -265,6 +272,11 @@ class AgentLinks:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def tell(self, kind: str, data: Mapping[str, object]) -> None:
+        """Tell every worker something; dropped where one reads too slowly."""
+        for end in self._ends:
+            end.send({"tell": kind, "data": data})
 
     def counts(self) -> dict[str, int]:
         """Count what was dropped and what was malformed, for status and metrics."""

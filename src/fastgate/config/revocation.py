@@ -57,6 +57,14 @@ class Revocation(Model):
         default=timedelta(hours=12),
         description="How long a revoked session stays revoked.",
     )
+    # Reason: enough for a live histogram; each is an entry for a token's lifetime.
+    canary_interval: Annotated[Duration, Between("0s", "1h")] = Field(
+        default=timedelta(seconds=5),
+        description=(
+            "Between two canary revocations of a region, which measure the time until "
+            "workers refuse; 0s: none."
+        ),
+    )
     hash_key: Secret | None = Field(
         default=None,
         description=(

@@ -14,6 +14,7 @@ from typing import Any
 
 from fastgate.control import feed_status
 from fastgate.control.adoption import Adopted, Adoption
+from fastgate.control.canaries import Canaries
 from fastgate.control.enforcement import Enforcement
 from fastgate.control.entries import Entries, Receipt
 from fastgate.control.feed_settings import FeedSettings
@@ -114,13 +115,14 @@ class Feed:
         self._nonces = NonceLog()
         self._report_now = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self.canaries = Canaries(self)
         self.receipts = Receipts()
         self.publisher = Publisher(
             origin=region,
             journal=journal,
             bus=bus,
             clock=clock,
-            insert=self.enforcement.insert,
+            insert=self.canaries.watching(self.enforcement.insert),
             acked=self._acked,
             alarm=self.alarm,
             seal=self.seal,
@@ -151,7 +153,7 @@ class Feed:
         )
 
         self.adoption = Adoption(self)
-        self._pulse = Pulse(self, self._markers, self._nonces, self._report_now)
+        self.pulse = Pulse(self, self._markers, self._nonces, self._report_now)
         self._entries = Entries(
             region=region,
             node=node,
@@ -212,6 +214,7 @@ class Feed:
         await self.handover.resume()
         self.adoption.restore(self._journal.adopted)
         self._supervise("publish", self.publisher.run)
+        self._supervise("canary", self.canaries.run)
         self._supervise("watch", self._house.watch)
         self._supervise("house", self._house.keep)
         self._supervise("lengthen", self._house.lengthen)
@@ -222,8 +225,8 @@ class Feed:
             self.publisher.verified()
         else:
             self._supervise("handover", self.handover.run)
-            self._supervise("report", self._pulse.report)
-            self._supervise("marker", self._pulse.mark)
+            self._supervise("report", self.pulse.report)
+            self._supervise("marker", self.pulse.mark)
             self._supervise("restore", self.restoring.run)
             for origin, reader in self.readers.items():
                 self._supervise(f"read-{origin}", reader.run)
@@ -329,6 +332,7 @@ class Feed:
         self.handover.seen(frame, position)
         if frame.ack:
             self._report_now.set()
+            self.canaries.applied(frame)
         return fits
 
     def _acked(self, batch: Batch, position: int) -> None:

@@ -26,6 +26,7 @@ class FeedSettings:
     publish_wait_s: How long an entry waits for the stream before it is pending.
     regions_wait_s: How long `wait: regions` waits for the other regions.
     snapshot_every_s: Least pause between two saved states.
+    canary_s: Between two canary revocations of a region; 0: none.
     tick_s: Interval of markers and reports; tests make it short.
     """
 
@@ -38,6 +39,7 @@ class FeedSettings:
     capacity: int = 16_000_000
     publish_wait_s: float = 2.0
     regions_wait_s: float = 10.0
+    canary_s: float = 0.0
     tick_s: float = 1.0
     snapshot_every_s: float = 60.0
 

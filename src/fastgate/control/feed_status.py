@@ -49,6 +49,7 @@ def status(feed: "Feed") -> dict[str, Any]:
             else None,
         },
         "alarms": sorted(feed.alarms_on),
+        "canaries": feed.canaries.status(),
     }
 
 

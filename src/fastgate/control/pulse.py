@@ -44,6 +44,12 @@ class Pulse:
         self._reported_ns = -(10**18)
         self._now = now
 
+    def speaks(self) -> bool:
+        """Tell whether this node would write the marker of its region now."""
+        feed = self._feed
+        own = feed.trackers.get(feed.region)
+        return own is None or self._markers.is_due(own, feed.clock.boot_ns())
+
     async def report(self) -> None:
         """Report each second, and when somebody waits."""
         feed = self._feed

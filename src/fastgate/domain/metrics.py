@@ -273,7 +273,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     _time(
         "revocation_propagation_seconds",
-        "Published in the origin to applied here.",
+        "Canary revocations: entered in the origin to refused by a worker here.",
         _PROPAGATION_S,
         _ORIGIN,
     ),

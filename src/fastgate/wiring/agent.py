@@ -35,6 +35,7 @@ from fastgate.config.model import Config
 from fastgate.control.agent import Agent, AgentParts, key_sources
 from fastgate.control.agent_metrics import ColumnFollower, samples
 from fastgate.control.alarms import Alarms
+from fastgate.control.canaries import Canaries
 from fastgate.control.compact_jws import JwsVerifier
 from fastgate.control.explain import Explainer
 from fastgate.control.feed import Feed
@@ -85,9 +86,10 @@ async def run_agent(node: Node) -> int:
     links = AgentLinks(
         node.links.agent_ends(),
         on_ask=agent.asked,
-        on_note=agent.noted,
+        on_note=lasting.noting(agent),
         log=structlog.get_logger("fastgate.agent"),
     )
+    lasting.canaries.tell = links.tell
     ending = on_signals(
         {
             signal.SIGHUP: lambda: _reload_by_signal(agent),
@@ -118,6 +120,18 @@ class _Lasting:
     fetcher: HttpFetcher
     audit: AuditLog
     intake: Intake
+    canaries: Canaries
+
+    def noting(self, agent: Agent) -> Callable[[int, str, object], None]:
+        """Return who takes the notes of workers."""
+
+        def noted(slot: int, kind: str, data: object) -> None:
+            if kind == "canary":
+                self.canaries.judged(data)
+            else:
+                agent.noted(slot, kind, data)
+
+        return noted
 
     async def audit_reopened(self) -> None:
         try:
@@ -233,7 +247,7 @@ def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
         workers=len(node.data),
     )
     pages.status = agent.status
-    return agent, _Lasting(fetcher, audit, intake)
+    return agent, _Lasting(fetcher, audit, intake, feed.canaries)
 
 
 def _verifier(follower: Follower, keyring: Keyring) -> JwsVerifier:
@@ -298,6 +312,7 @@ def _feed_settings(config: Config) -> FeedSettings:
         hash_key=rules.hash_key.reveal().encode() if rules.hash_key else b"",
         old_hash_keys=tuple(old.reveal().encode() for old in rules.old_hash_keys),
         capacity=rules.capacity,
+        canary_s=rules.canary_interval.total_seconds(),
         default_origin=config.regions.default,
         issuer_homes={
             issuer.issuer: issuer.home

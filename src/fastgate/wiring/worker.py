@@ -21,6 +21,7 @@ from fastgate.adapters.shared_memory import (
     Views,
 )
 from fastgate.config.model import Config
+from fastgate.control.canary_judge import CanaryJudge
 from fastgate.control.follower import Follower
 from fastgate.control.introspection import Introspections
 from fastgate.control.worker import Worker
@@ -115,8 +116,10 @@ async def run_worker(node: Node, slot: int) -> int:
         live=live,
     )
 
+    canaries = CanaryJudge(revoked, clock, link)
+
     def adopt(snapshot: Snapshot, _: Config) -> None:
-        relay.adopt(snapshot, _tally(views, slot, snapshot))
+        relay.adopt(snapshot, _tally(views, slot, snapshot, canaries))
         failures.adopt(*snapshot.limits.failure_share(len(node.data)))
 
     adopt(follower.cell.current, config)
@@ -154,9 +157,10 @@ async def run_worker(node: Node, slot: int) -> int:
     return 0
 
 
-def _tally(views: Views, slot: int, snapshot: Snapshot) -> Tally:
+def _tally(views: Views, slot: int, snapshot: Snapshot, canaries: CanaryJudge) -> Tally:
     plan = metric_plan(snapshot)
     row = counters.CounterRow(views.counters, slot, plan.columns, plan.layout)
+    canaries.adopt(plan, row)
     for column in plan.gauge_columns:
         row.set(column, 0)
     return Tally.of(snapshot, row)
