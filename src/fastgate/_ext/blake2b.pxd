@@ -1,7 +1,7 @@
 """BLAKE2b of one short message, 16 octets long and without a key.
 
 Owns:      nothing.
-Called by: _ext.event_sums, once an event: hashlib would make three objects for it.
+Called by: _ext.event_share and _ext.events: hashlib would make three objects an event.
 Source:    RFC 7693 section 3; tests compare it with hashlib.
 """
 

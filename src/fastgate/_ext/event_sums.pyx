@@ -8,29 +8,15 @@ Sums are modulo 2^128. A bucket takes 20 octets and stands for all events of one
 """
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove
 
-from fastgate._ext.blake2b cimport fg_blake2b
 from fastgate._ext.event_frame cimport EventFrame
+from fastgate._ext.event_share cimport Sum, fg_sum_hi, fg_sum_lo, fg_sum_of, share_of
 
 import struct
-
-cdef extern from *:
-    """
-    typedef unsigned __int128 fg_sum;
-    #define fg_sum_of(hi, lo) (((fg_sum)(hi) << 64) | (lo))
-    #define fg_sum_hi(s) ((uint64_t)((s) >> 64))
-    #define fg_sum_lo(s) ((uint64_t)(s))
-    #define fg_swap64(x) __builtin_bswap64(x)
-    """
-    ctypedef unsigned long long Sum "fg_sum"
-    Sum fg_sum_of(uint64_t hi, uint64_t lo) noexcept nogil
-    uint64_t fg_sum_hi(Sum sum) noexcept nogil
-    uint64_t fg_sum_lo(Sum sum) noexcept nogil
-    uint64_t fg_swap64(uint64_t value) noexcept nogil
 
 cdef enum:
     # An origin's wall clock may be set back by an hour and the sum be asked again.
@@ -39,6 +25,10 @@ cdef enum:
     MOST_RECENT = 65536              # events between two markers; the mark may name any of them
     MOST_HOLES = 4096                # each is one lost or expired stretch; then a re-read decides
     MOST_ID = 64
+    _HEAD_SIZE = 40                  # of what `dump` gives, and `load` unpacks
+    _PAIR_SIZE = 16
+    _RECENT_SIZE = 28
+    _BUCKET_SIZE = 20
 
 cdef uint64_t MIX = <uint64_t> 0x9E3779B97F4A7C15
 
@@ -55,16 +45,6 @@ cdef struct Recent:
 cdef struct Hole:                    # half-open
     uint64_t start
     uint64_t end
-
-
-cdef Sum share_of(const unsigned char* id, size_t size, uint32_t expires) noexcept nogil:
-    # BLAKE2b-128 over `<id>\n<expires>`, read as a big-endian number.
-    cdef unsigned char message[128]
-    cdef uint64_t out[2]
-    memcpy(message, id, size)
-    size += <size_t> snprintf(<char*> message + size, 16, "\n%u", expires)
-    fg_blake2b(message, size, out)
-    return fg_sum_of(fg_swap64(out[0]), fg_swap64(out[1]))
 
 
 def term(str id_ not None, uint32_t expires) -> int:
@@ -113,8 +93,8 @@ cdef class PublisherState:
 
     cdef int hole(self, Py_ssize_t at, uint64_t start, uint64_t end) except -1:
         # Inserts one before index `at`.
-        cdef Hole* grown = <Hole*> realloc(
-            self.gaps, <size_t> (self.gap_count + 1) * sizeof(Hole))
+        cdef size_t size = <size_t> (self.gap_count + 1) * sizeof(Hole)
+        cdef Hole* grown = <Hole*> realloc(self.gaps, size)
         if grown == NULL:
             raise MemoryError()
         self.gaps = grown
@@ -131,13 +111,12 @@ cdef class PublisherState:
             found = self.gaps[i]
             if not found.start <= seq < found.end:
                 continue
-            if seq + 1 < found.end and seq > found.start:
-                self.hole(i + 1, seq + 1, found.end)
-                self.gaps[i].end = seq
+            if seq + 1 < found.end:
+                self.gaps[i].start = seq + 1
+                if seq > found.start:
+                    self.hole(i, found.start, seq)
             elif seq > found.start:
                 self.gaps[i].end = seq
-            elif seq + 1 < found.end:
-                self.gaps[i].start = seq + 1
             else:
                 self.gap_count -= 1
                 memmove(self.gaps + i, self.gaps + i + 1,
@@ -338,21 +317,33 @@ cdef class PublisherState:
 
     def dump(self) -> bytes:
         """Return all of it, for a saved snapshot."""
-        cdef list parts = []
-        cdef uint64_t i
-        cdef Py_ssize_t j
+        cdef Py_ssize_t i, size = (_HEAD_SIZE + self.gap_count * _PAIR_SIZE
+                                   + self.recents * _RECENT_SIZE
+                                   + <Py_ssize_t> self.used * _BUCKET_SIZE)
+        cdef bytes raw = PyBytes_FromStringAndSize(NULL, size)
+        cdef unsigned char* at = <unsigned char*> PyBytes_AS_STRING(raw)
+        cdef uint64_t[5] head
+        cdef uint64_t[3] numbers
         cdef Recent* slot
-        for j in range(self.gap_count):
-            parts.append(_PAIR.pack(self.gaps[j].start, self.gaps[j].end))
-        for j in range(self.recents):
-            slot = &self.recent[(self.first + j) & (self.ring - 1)]
-            parts.append(_RECENT.pack(slot.seq, slot.hi, slot.lo, slot.expires))
-        for i in range(self.room):
+        head[0], head[1], head[4] = self.last, self.dropped, self.used
+        head[2], head[3] = <uint64_t> self.gap_count, <uint64_t> self.recents
+        memcpy(at, head, _HEAD_SIZE)
+        at += _HEAD_SIZE
+        if self.gap_count:
+            memcpy(at, self.gaps, <size_t> self.gap_count * _PAIR_SIZE)
+            at += self.gap_count * _PAIR_SIZE
+        for i in range(self.recents):
+            slot = &self.recent[(self.first + i) & (self.ring - 1)]
+            numbers[0], numbers[1], numbers[2] = slot.seq, slot.hi, slot.lo
+            memcpy(at, numbers, 24)
+            memcpy(at + 24, &slot.expires, 4)
+            at += _RECENT_SIZE
+        for i in range(<Py_ssize_t> self.room):
             if self.seconds[i]:
-                parts.append(_BUCKET.pack(
-                    self.seconds[i], self.buckets[i].hi, self.buckets[i].lo))
-        head = _HEAD.pack(self.last, self.dropped, self.gap_count, self.recents, self.used)
-        return b"".join([head, *parts])
+                memcpy(at, &self.seconds[i], 4)
+                memcpy(at + 4, &self.buckets[i], 16)
+                at += _BUCKET_SIZE
+        return raw
 
     @staticmethod
     def load(bytes raw not None):

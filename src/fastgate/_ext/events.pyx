@@ -19,9 +19,9 @@ from libc.string cimport memcpy, memset
 from fastgate._ext.blake2b cimport fg_blake2b
 from fastgate._ext.event_frame cimport F_LIFT, F_URGENT, EventFrame, EventView
 from fastgate._ext.event_table cimport (
-    ID_SIZE, MOST_OF_A_KEY, R_CROWDED, R_EPOCH, R_EVENT, R_HASH_KEY, R_KIND, R_LIFT, R_LIFT_EPOCH, R_ORIGIN,
-    R_RAW, R_SPOKEN, R_USED, SEGMENT_SHIFT, SEGMENTS, Record, Segment, fg_place, find, first_of,
-    insert, is_of, origin_of, spread_out,
+    ID_SIZE, MOST_OF_A_KEY, R_CROWDED, R_EPOCH, R_EVENT, R_HASH_KEY, R_KIND, R_LIFT, R_LIFT_EPOCH,
+    R_ORIGIN, R_RAW, R_SPOKEN, R_USED, SEGMENT_SHIFT, SEGMENTS, Record, Segment, fg_place, find,
+    first_of, insert, is_of, origin_of, spread_out,
 )
 from fastgate._ext.revocation_arena cimport PUT_FULL, fg_fold
 from fastgate._ext.revocations cimport RevocationWriter
