@@ -71,6 +71,8 @@ class StatusBoard:
         self._data = data
         self._version = 0
         self._places: dict[str, _Place] = {}
+        # What a look-up needs: entries, bits of each, and until when they count.
+        self._looks: dict[str, tuple[memoryview, int, int]] = {}
         self._left: list[tuple[_Place, int]] = []
         self._follow()
 
@@ -118,7 +120,7 @@ class StatusBoard:
     def _publish(self, places: dict[str, _Place]) -> None:
         told = {n: [p.at, p.size, p.bits, p.until_ns] for n, p in places.items()}
         self._version = self._directory.publish(orjson.dumps(told))
-        self._places = places
+        self._adopt(places)
 
     # -- the side of the readers -------------------------------------------------------
 
@@ -132,11 +134,10 @@ class StatusBoard:
         for _ in range(_TRIES):
             if self._directory.version() != self._version:
                 self._follow()
-            place = self._places.get(name)
-            if place is None or place.until_ns <= boot_ns:
+            look = self._looks.get(name)
+            if look is None or look[2] <= boot_ns:
                 return -1
-            raw = self._data[place.at : place.at + place.size]
-            found = entry_of(raw, place.bits, index)
+            found = entry_of(look[0], look[1], index)
             if self._directory.version() == self._version:
                 return -2 if found is None else found
         return -1
@@ -153,9 +154,15 @@ class StatusBoard:
         self._version, document = found
         try:
             told: dict[str, Any] = orjson.loads(document)
-            self._places = {
-                name: _Place(*map(int, place)) for name, place in told.items()
-            }
+            places = {name: _Place(*map(int, place)) for name, place in told.items()}
         except (ValueError, TypeError):
             # An agent of another version wrote it: nothing of it is relied upon.
-            self._places = {}
+            places = {}
+        self._adopt(places)
+
+    def _adopt(self, places: dict[str, _Place]) -> None:
+        self._places = places
+        self._looks = {
+            name: (self._data[p.at : p.at + p.size], p.bits, p.until_ns)
+            for name, p in places.items()
+        }

@@ -38,10 +38,10 @@ class StatusList:
 
 def entry_of(raw: bytes | memoryview, bits: int, index: int) -> int | None:
     """Return the status of an entry; None where the list has no such entry."""
-    at, shift = divmod(index * bits, 8)
+    at = index * bits >> 3
     if index < 0 or at >= len(raw):
         return None
-    return (raw[at] >> shift) & ((1 << bits) - 1)
+    return raw[at] >> (index * bits & 7) & ((1 << bits) - 1)
 
 
 def read_status_list(
