@@ -91,8 +91,12 @@ def raise_alarms(feed: "Feed") -> None:
     for origin in feed.origins:
         # Nothing is late that was never due: the first evidence takes a second or two.
         age_ns = now_ns - max(_evidence_ns(feed, origin), feed.started_ns)
-        feed.alarm("revocation_age", origin, age_ns > limit_ns // 2)
-        feed.alarm("revocation_stale", origin, age_ns > limit_ns)
+        cause = _cause(feed, origin, now_ns - limit_ns // 2)
+        for name, past_ns in (
+            ("revocation_age", limit_ns // 2),
+            ("revocation_stale", limit_ns),
+        ):
+            _say_late(feed, name, origin, cause if age_ns > past_ns else "")
     max_token_s = feed.settings.lifetimes.max_token_s
     for origin, tracker in feed.trackers.items():
         _check_clock(feed, origin, tracker, now_ns)
@@ -106,6 +110,33 @@ def raise_alarms(feed: "Feed") -> None:
             feed.alarm(name, id_, False)
     if named is not None:
         feed.alarm("revocation_pending", named, True)
+
+
+def _cause(feed: "Feed", origin: str, since_ns: int) -> str:
+    """Return which dependency keeps this node from knowing an origin's state.
+
+    since_ns: A marker heard before that is an old one.
+    """
+    if feed.standalone:
+        return "journal"
+    if not feed.bus_up:
+        return "bus"
+    if ("stream", origin) in feed.alarms_on:
+        return "stream"
+    # No marker: the origin is silent, or its link is cut. Markers, and still old: what
+    # they speak of is not all here.
+    return "markers" if feed.trackers[origin].marker_ns < since_ns else "gap"
+
+
+def _say_late(feed: "Feed", name: str, origin: str, cause: str) -> None:
+    """Set an alarm that names origin and dependency; clear what it said before."""
+    named = f"{origin}: {cause}" if cause else ""
+    for known, dependency in list(feed.alarms_on):
+        about = dependency.partition(":")[0]
+        if known == name and about == origin and dependency != named:
+            feed.alarm(known, dependency, False)
+    if named:
+        feed.alarm(name, named, True)
 
 
 def _check_clock(
