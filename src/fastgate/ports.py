@@ -330,6 +330,7 @@ class Exchange(Protocol):
     version: tuple[int, int]
     headers: Sequence[tuple[bytes, bytes]]
     peer: str  # address without port; "" on a Unix socket
+    secure: bool  # the client speaks TLS
     lane: str
     judged: Decision | None
     bytes_in: int  # of body, as are bytes_out

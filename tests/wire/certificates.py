@@ -26,14 +26,18 @@ class Authority:
     def path(self) -> Path:
         return self.folder / "authority.pem"
 
-    def server(self, *names: str) -> ssl.SSLContext:
-        """A server's context with a certificate for names, of hosts or IPv4."""
+    def issue(self, *names: str) -> Path:
+        """A file with a new certificate for names, of hosts or IPv4, and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = _sign(names[0], key, self, names=names)
         path = self.folder / f"{names[0]}.pem"
         path.write_bytes(_pem(certificate, key))
+        return path
+
+    def server(self, *names: str) -> ssl.SSLContext:
+        """A server's context with a certificate for names, of hosts or IPv4."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
+        context.load_cert_chain(self.issue(*names))
         return context
 
     def client(self) -> ssl.SSLContext:

@@ -148,6 +148,10 @@ async def test_lane_serves_clients_over_tls(upstream, trusted):
         assert (await client.response()).body == b"/2"
         lines = await gw.logged(3)
         assert {line["lane"] for line in lines} == {gw.served_by}
+        told = upstream.requests[-1]
+        assert told.one("x-forwarded-proto") == b"https"
+        assert told.one("x-forwarded-port") == b"443"
+        assert b"proto=https" in told.one("forwarded")
         client.close()
 
 

@@ -23,6 +23,7 @@ cdef class Asking(Relayed):
     cdef bytes sent             # all of a request without a body, until an answer begins
     cdef str peer
     cdef bint trusted
+    cdef bint secure            # the client speaks TLS
     cdef object trusted_by
     cdef bytes way_host
     cdef bytes way

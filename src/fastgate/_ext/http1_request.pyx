@@ -111,6 +111,7 @@ cdef class Asking(Relayed):
         if self.peer is None:
             name = self.transport.get_extra_info("peername")
             self.peer = name[0] if isinstance(name, tuple) else ""
+            self.secure = self.transport.get_extra_info("ssl_object") is not None
         self.trusted = self.lane().desk.trusts(self.peer, snapshot)
         self.trusted_by = snapshot
         return 0
@@ -270,7 +271,7 @@ cdef class Asking(Relayed):
         # The same for every request of a connection that names the same host.
         cdef bytes name = PyBytes_FromStringAndSize(<const char*>p + host.value, host.value_size)
         if name != self.way_host:
-            self.way = self.lane().desk.way(self.peer, name)
+            self.way = self.lane().desk.way(self.peer, name, self.secure)
             self.way_host = name
         out.put_bytes(self.way)
         out.put(self.request_id, 36)

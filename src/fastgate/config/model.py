@@ -15,7 +15,7 @@ from fastgate.config.base import Alias, FilePath, Model, OrWord, RegionName
 from fastgate.config.issuers import Issuer
 from fastgate.config.revocation import Revocation
 from fastgate.config.routes import Route, Service
-from fastgate.config.server import Limits, Log, Regions, Timeouts
+from fastgate.config.server import Limits, Log, Regions, Timeouts, Tls
 from fastgate.config.values import REVEAL, Count, Flag, Secret, Within
 from fastgate.config.ways_in import Intake
 
@@ -41,6 +41,10 @@ class Config(Model):
     listen: TcpAddress = Field(
         default=Address("0.0.0.0", 8080),  # noqa: S104 - the public listener
         description="Data listener.",
+    )
+    tls: Tls | None = Field(
+        default=None,
+        description="Certificate of the data listener. Unset: plain HTTP.",
     )
     admin: Address = Field(
         default=Address("127.0.0.1", 8085),

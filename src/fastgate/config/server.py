@@ -26,7 +26,7 @@ from fastgate.config.values import (
     parse_size,
 )
 
-__all__ = ["Limits", "Log", "LogLevel", "RegionCookie", "Regions", "Timeouts"]
+__all__ = ["Limits", "Log", "LogLevel", "RegionCookie", "Regions", "Timeouts", "Tls"]
 
 
 class RegionCookie(Model):
@@ -123,6 +123,19 @@ class Limits(Model):
     )
     failed_verification_burst: Annotated[Count, Within(1, 1_000_000)] = Field(
         default=200, description="Failed verifications that a client may have at once."
+    )
+
+
+class Tls(Model):
+    """TLS of the data listener; a renewed certificate is picked up within seconds."""
+
+    cert: FilePath = Field(
+        description="Certificate, and those that lead to its authority, in PEM."
+    )
+    key: FilePath = Field(description="Its private key, in PEM, not encrypted.")
+    client_ca: FilePath | None = Field(
+        default=None,
+        description="Authorities of clients; set: only clients that they vouch for.",
     )
 
 

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 # supervisor waits: another value needs new ones.
 _FIXED = {
     "": (
-        *("region", "listen", "admin", "status", "intake"),
+        *("region", "listen", "tls", "admin", "status", "intake"),
         *("workers", "state_dir", "node"),
     ),
     "regions.": ("names",),

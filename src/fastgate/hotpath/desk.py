@@ -134,12 +134,14 @@ class Desk:
             self._peers = TrustedPeers(snapshot.trusted_peers)
         return self._peers.trusts(peer)
 
-    def way(self, peer: str, host: bytes) -> bytes:
+    def way(self, peer: str, host: bytes, secure: bool) -> bytes:
         """Return the forwarding lines of a connection, up to the value of the last.
 
         That one is X-Request-Id, which the lane writes per request.
+        secure: The client speaks TLS.
         """
-        way = Way(peer=peer, trusted=False, hops=1, request_id="")
+        scheme = "https" if secure else "http"
+        way = Way(peer=peer, trusted=False, hops=1, request_id="", scheme=scheme)
         return b"\r\n".join(way.lines(host, 1, {}))
 
     def end(self, began: Tally | None, route: Route) -> None:

@@ -213,6 +213,7 @@ class Relay:
             trusted=trusted,
             hops=hops + 1,
             request_id=flow.request_id,
+            scheme="https" if flow.exchange.secure else "http",
         )
         return None
 

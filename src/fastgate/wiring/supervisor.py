@@ -29,6 +29,7 @@ from fastgate.errors import ConfigError, StartError
 from fastgate.wiring.agent import run_agent
 from fastgate.wiring.compiled import counters, revocations
 from fastgate.wiring.installation import check_installation
+from fastgate.wiring.listener_tls import ListenerTls
 from fastgate.wiring.node import LISTS_BYTES, Node
 from fastgate.wiring.process_log import log_to_stderr
 from fastgate.wiring.worker import run_worker
@@ -45,10 +46,11 @@ def serve(config: Config, path: str) -> int:
     """Run the gateway until it is told to end; returns the exit code.
 
     config: As `config.load` accepted it. path: Its file, for reloads.
-    Raises StartError where something is not installed, or a socket, the memory or the
-    state directory is refused.
+    Raises StartError where something is not installed, or a socket, the memory, the
+    state directory or the certificate is refused.
     """
     check_installation(config)
+    ListenerTls(config)
     log_to_stderr(config)
     workers = config.workers or len(os.sched_getaffinity(0))
     node = _prepare(config, path, workers)

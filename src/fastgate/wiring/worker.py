@@ -7,7 +7,8 @@ Called by: wiring.supervisor, in each forked worker.
 import asyncio
 import pathlib
 import signal
-from collections.abc import Callable, Coroutine
+import socket
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from fastgate.adapters.agent_link import WorkerLink
@@ -35,6 +36,7 @@ from fastgate.hotpath.relay import Relay
 from fastgate.hotpath.tally import Tally
 from fastgate.hotpath.upstreams import UpstreamHealth
 from fastgate.wiring.compiled import counters, decisions, http1
+from fastgate.wiring.listener_tls import ListenerTls
 from fastgate.wiring.node import (
     Node,
     metric_plan,
@@ -144,8 +146,7 @@ async def run_worker(node: Node, slot: int) -> int:
     link.start()
     await worker.start()
     live.start()
-    await lane.start(node.data[slot])
-    await ending
+    await _accept(lane, node.data[slot], config, ending)
     await worker.drain(lane)
     await live.stop()
     await worker.stop()
@@ -155,6 +156,16 @@ async def run_worker(node: Node, slot: int) -> int:
     await fetcher.close()
     access_log.close(1.0)
     return 0
+
+
+async def _accept(
+    lane: GeneralLane, sock: socket.socket, config: Config, ending: Awaitable[object]
+) -> None:
+    tls = ListenerTls(config)
+    tls.start()
+    await lane.start(sock, tls=tls.context)
+    await ending
+    tls.stop()
 
 
 def _tally(views: Views, slot: int, snapshot: Snapshot, canaries: CanaryJudge) -> Tally:

@@ -192,6 +192,11 @@ class Connection(web_protocol.RequestHandler):
         return self.lane.draining
 
     @property
+    def secure(self) -> bool:
+        """The client speaks TLS."""
+        return self.ssl_context is not None
+
+    @property
     def body_idle_s(self) -> float:
         """Longest wait for body bytes."""
         return self.snapshot.timers.body_idle_s

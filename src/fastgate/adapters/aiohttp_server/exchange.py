@@ -42,6 +42,11 @@ class LaneConnection(Protocol):
         ...
 
     @property
+    def secure(self) -> bool:
+        """The client speaks TLS."""
+        ...
+
+    @property
     def writing_paused(self) -> bool:
         """The client takes nothing more for now."""
         ...
@@ -106,6 +111,7 @@ class LaneExchange:
         "lane",
         "method",
         "peer",
+        "secure",
         "target",
         "version",
     )
@@ -131,6 +137,7 @@ class LaneExchange:
         self.headers: Sequence[tuple[bytes, bytes]] = tuple(message.raw_headers)
         peer = connection.peername
         self.peer = peer[0] if isinstance(peer, tuple) else ""
+        self.secure = connection.secure
         self.lane = "general"
         # Of this message alone, and not kept while the connection idles.
         self.judged, connection.judged = connection.judged, None

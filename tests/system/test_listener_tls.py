@@ -1,0 +1,67 @@
+"""The whole gateway with TLS of its own: clients, renewal, and a bad start (F35)."""
+
+import asyncio
+import json
+import ssl
+
+import pytest
+from tests import tokens
+from tests.lane_kit import Client
+from tests.system.gateway import HOST, Gateway, command, request, running, world
+from tests.wire.certificates import authority
+
+pytestmark = pytest.mark.system
+
+NAME = "gateway.test"
+
+
+async def connected(gateway: Gateway, client: ssl.SSLContext) -> Client:
+    return Client(
+        *await asyncio.open_connection(
+            HOST, gateway.port("listen"), ssl=client, server_hostname=NAME
+        )
+    )
+
+
+def certificate(client: Client) -> bytes:
+    found = client.writer.get_extra_info("ssl_object")
+    return found.getpeercert(binary_form=True)
+
+
+async def test_gateway_serves_over_tls_and_shows_a_renewed_certificate(tmp_path):
+    """Tokens are judged as without TLS; the file is exchanged while clients come."""
+    trusted = authority(tmp_path)
+    path = trusted.issue(NAME)
+    async with world() as here:
+        tls = {"cert": str(path), "key": str(path)}
+        gateway = Gateway(tmp_path, here.document(tmp_path, tls=tls, workers=1))
+        async with running(gateway):
+            client = await connected(gateway, trusted.client())
+            await client.send(request("/public/1"))
+            assert (await client.response()).status == 200
+            token = tokens.token(region="eu")
+            await client.send(request("/orders/1", token))
+            assert (await client.response()).status == 200
+            told = here.apis["eu"].requests[-1]
+            assert told.one("x-forwarded-proto") == b"https"
+            before = certificate(client)
+            trusted.issue(NAME)
+            async with asyncio.timeout(20):
+                while certificate(client) == before:
+                    client.close()
+                    client = await connected(gateway, trusted.client())
+            await client.send(request("/public/1"))
+            assert (await client.response()).status == 200
+            client.close()
+
+
+async def test_gateway_does_not_start_without_the_certificate_it_was_given(tmp_path):
+    """It says which section is wrong, and no process is left."""
+    async with world() as here:
+        tls = {"cert": str(tmp_path / "absent.pem"), "key": str(tmp_path / "absent")}
+        path = tmp_path / "fastgate.yaml"
+        path.write_text(json.dumps(here.document(tmp_path, tls=tls)), "utf-8")
+        said = await command("serve", str(path))
+    assert said.code == 1
+    assert "tls: No such file or directory" in said.err
+    assert "Traceback" not in said.err
