@@ -19,13 +19,14 @@ from typing import Final
 from fastgate.adapters.clock import SystemClock
 from fastgate.adapters.snapshot_file import SnapshotFile
 from fastgate.control.enforcement import Enforcement
+from fastgate.control.event_batch import read_batch
 from fastgate.control.feed_settings import FeedSettings
 from fastgate.control.kid_renewal import KidRenewal
+from fastgate.control.native import PublisherState
 from fastgate.control.snapshots import Snapshots
 from fastgate.control.steady import SteadyWall
-from fastgate.domain.digest import PublisherState
 from fastgate.domain.entry import Lifetimes
-from fastgate.domain.event import MAGIC, MAX_EVENTS, key_id, read_batch
+from fastgate.domain.event import MAGIC, MAX_EVENTS, key_id
 from fastgate.domain.stream import JournalStart, Kept
 from fastgate.errors import BugError
 from fastgate_bench.figures import Stage

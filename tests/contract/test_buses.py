@@ -11,7 +11,8 @@ from tests.feed_fakes import FakeBroker, FakeBus, FakeJournal, until
 
 from fastgate.adapters.local_bus import LocalBus
 from fastgate.adapters.local_journal import LocalJournal
-from fastgate.domain.event import Batch, Event, decode_batch, encode_batch, key_id
+from fastgate.control.event_batch import decode_batch
+from fastgate.domain.event import Batch, Event, encode_batch, key_id
 from fastgate.domain.revocation import Kind
 from fastgate.domain.stream import Stored
 from fastgate.errors import ControlError

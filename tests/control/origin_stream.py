@@ -1,8 +1,8 @@
 """One origin's stream as a test writes it, and a tracker that reads it."""
 
+from fastgate.control.native import EventFrame, PublisherState
 from fastgate.control.origin import OriginTracker, Plan
-from fastgate.domain.digest import PublisherState
-from fastgate.domain.event import Batch, Event, EventFrame, encode_batch, key_id
+from fastgate.domain.event import Batch, Event, encode_batch, key_id
 from fastgate.domain.freshness import NonceLog
 from fastgate.domain.marker import Mark, Marker, encode_marker
 from fastgate.domain.revocation import Kind

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.control.origin_stream import ONE, SECOND, TWO, WALL, Origin, event
 
+from fastgate.control.native import PublisherState
 from fastgate.control.origin import OriginState, Plan
-from fastgate.domain.digest import PublisherState
 from fastgate.domain.event import Batch, encode_batch
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from tests.control.origin_stream import ONE, SECOND, TWO, WALL, Origin, event
 
+from fastgate.control.native import PublisherState
 from fastgate.control.origin import Plan
-from fastgate.domain.digest import PublisherState
 from fastgate.domain.event import Batch, encode_batch
 from fastgate.domain.frame import FaultKind
 from fastgate.domain.stream import Stored

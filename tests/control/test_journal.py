@@ -8,15 +8,10 @@ import pytest
 from tests.fakes import FakeClock
 from tests.feed_fakes import FakeBroker, FakeBus, FakeJournal, until
 
+from fastgate.control.event_batch import decode_batch
 from fastgate.control.journal import Publisher, Waiting
-from fastgate.domain.event import (
-    Batch,
-    Event,
-    EventFrame,
-    decode_batch,
-    encode_batch,
-    key_id,
-)
+from fastgate.control.native import EventFrame
+from fastgate.domain.event import Batch, Event, encode_batch, key_id
 from fastgate.domain.revocation import Kind
 from fastgate.errors import ControlError
 

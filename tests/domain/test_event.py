@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.oracle import event_frame as oracle
 
+from fastgate.control.event_batch import decode_batch
 from fastgate.domain.event import (
     Batch,
     Event,
-    decode_batch,
     decode_event,
     encode_batch,
     encode_event,

@@ -5,14 +5,8 @@ import re
 
 from tests.oracle import event_frame as oracle
 
-from fastgate.domain.event import (
-    Batch,
-    Event,
-    decode_batch,
-    encode_batch,
-    key_id,
-    lift_id,
-)
+from fastgate.control.event_batch import decode_batch
+from fastgate.domain.event import Batch, Event, encode_batch, key_id, lift_id
 from fastgate.domain.revocation import KeyHasher, Kind
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "revocation-frame.md"
@@ -21,7 +15,7 @@ ID = "8d1c0f5e9ab2c4d6e7f80912"
 
 
 def example() -> bytes:
-    lines = re.findall(r"^[0-9a-f]{4}  ([0-9a-f ]+)$", PAGE.read_text(), re.M)
+    lines = re.findall(r"^[0-9a-f]{4}  ([0-9a-f ]+)$", PAGE.read_text(), re.MULTILINE)
     return bytes.fromhex(" ".join(lines))
 
 

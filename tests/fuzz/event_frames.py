@@ -8,12 +8,9 @@ Source:    REVOCATION.md section 3: a frame is taken whole or not at all.
 import re
 from collections.abc import Callable, Iterator
 
-from fastgate.domain.event import (
-    EventFrame,
-    decode_batch,
-    encode_batch,
-    read_batch,
-)
+from fastgate.control.event_batch import decode_batch, read_batch
+from fastgate.control.native import EventFrame
+from fastgate.domain.event import encode_batch
 from fastgate.domain.frame import FrameError
 
 _NAME = re.compile(rb"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")

@@ -17,8 +17,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from fastgate.control.event_batch import event_of
+from fastgate.control.native import EventFrame
 from fastgate.domain.entry import Entry, EntryError
-from fastgate.domain.event import Event, EventFrame, event_of
+from fastgate.domain.event import Event
 from fastgate.domain.revocation import Kind
 from fastgate.errors import ControlError
 

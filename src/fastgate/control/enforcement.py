@@ -9,11 +9,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from fastgate.control.event_batch import event_of
 from fastgate.control.feed_settings import FeedSettings
 from fastgate.control.kid_renewal import KidRenewal
+from fastgate.control.native import SEGMENT_COUNT, EventFrame, EventStore
 from fastgate.control.steady import SteadyWall
-from fastgate.domain.event import KIND_CODES, Event, EventFrame, event_of
-from fastgate.domain.native import SEGMENT_COUNT, EventStore
+from fastgate.domain.event import KIND_CODES, Event
 from fastgate.domain.revocation import Kind
 from fastgate.ports import RevocationWriter
 

@@ -24,6 +24,7 @@ from fastgate.control.housekeeping import FULL_AT, Housekeeping
 from fastgate.control.journal import Publisher
 from fastgate.control.kid_renewal import KidRenewal
 from fastgate.control.markers import MarkerWriter
+from fastgate.control.native import EventFrame
 from fastgate.control.origin import OriginTracker
 from fastgate.control.origin_reader import OriginReader
 from fastgate.control.proofs import Proofs
@@ -33,7 +34,7 @@ from fastgate.control.restoring import Restoring
 from fastgate.control.snapshots import Snapshots
 from fastgate.control.steady import SteadyWall
 from fastgate.domain.entry import Entry
-from fastgate.domain.event import Batch, EventFrame
+from fastgate.domain.event import Batch
 from fastgate.domain.frame import NAME, FrameError
 from fastgate.domain.freshness import NonceLog
 from fastgate.domain.marker import decode_report

@@ -14,17 +14,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 
+from fastgate.control.event_batch import event_of
 from fastgate.control.frame_seal import FrameSeal
 from fastgate.control.journal import Publisher
+from fastgate.control.native import EventFrame
 from fastgate.control.pause import pause
 from fastgate.control.steady import SteadyWall
-from fastgate.domain.event import (
-    Event,
-    EventFrame,
-    decode_event,
-    encode_event,
-    event_of,
-)
+from fastgate.domain.event import Event, decode_event, encode_event
 from fastgate.domain.marker import Taken, decode_taken, encode_taken
 from fastgate.errors import ControlError
 from fastgate.ports import Bus, Clock, Journal

@@ -14,18 +14,12 @@ from collections.abc import Awaitable, Callable, Collection
 
 from fastgate.control import journal_walk
 from fastgate.control.frame_seal import FrameSeal
+from fastgate.control.native import EventFrame
 from fastgate.control.pause import pause
 from fastgate.control.sent_log import SentLog
 from fastgate.control.steady import SteadyWall
 from fastgate.control.waiting import Waiting
-from fastgate.domain.event import (
-    MAX_EVENTS,
-    Batch,
-    Event,
-    EventFrame,
-    encode_batch,
-    ids_digest,
-)
+from fastgate.domain.event import MAX_EVENTS, Batch, Event, encode_batch, ids_digest
 from fastgate.domain.stream import JournalStart, Kept
 from fastgate.errors import ControlError
 from fastgate.ports import Bus, Clock, Journal

@@ -11,11 +11,12 @@ Source:    REVOCATION.md section 4. Complete as of a marker: every message befor
 from collections import Counter, deque
 from collections.abc import Callable, Collection
 
+from fastgate.control.event_batch import read_batch
 from fastgate.control.frame_seal import FrameSeal
+from fastgate.control.native import EventFrame, PublisherState
 from fastgate.control.origin_plan import OriginState, Plan
 from fastgate.control.saved_state import SavedStream
-from fastgate.domain.digest import PublisherState
-from fastgate.domain.event import MAGIC, Batch, EventFrame, read_batch
+from fastgate.domain.event import MAGIC, Batch
 from fastgate.domain.frame import FaultKind, FrameError, open_frame
 from fastgate.domain.freshness import AgeClock, NonceLog
 from fastgate.domain.marker import MAX_MARKS, Mark, Marker, decode_marker

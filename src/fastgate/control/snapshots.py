@@ -14,8 +14,8 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TYPE_CHECKING
 
+from fastgate.control.native import SEGMENT_COUNT
 from fastgate.control.saved_state import Head, SavedStream, part, parts, read_head
-from fastgate.domain.native import SEGMENT_COUNT
 from fastgate.errors import ControlError
 from fastgate.ports import Clock, Journal, RevocationWriter, SnapshotStore
 

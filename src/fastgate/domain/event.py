@@ -1,7 +1,7 @@
 """Event: one revocation or lift as it travels, and the batch that carries it.
 
 Owns:      the members of an event and of a batch; the writing of both. Batches are read
-           by compiled code, which makes no object an event.
+           in control.event_batch.
 Called by: control.journal encodes, control.origin reads, adapters.local_journal keeps
            events as their own encoding.
 Source:    REVOCATION.md section 3; docs/revocation-frame.md has the octets of a batch,
@@ -23,7 +23,6 @@ from fastgate.domain.frame import (
     FrameError,
     fields_of,
 )
-from fastgate.domain.native import MAGIC, VERSION, BatchError, EventFrame
 from fastgate.domain.revocation import EVERYTHING, KEY_BYTES, Kind
 
 __all__ = [
@@ -35,16 +34,12 @@ __all__ = [
     "PUBLISHER",
     "Batch",
     "Event",
-    "EventFrame",
-    "decode_batch",
     "decode_event",
     "encode_batch",
     "encode_event",
-    "event_of",
     "ids_digest",
     "key_id",
     "lift_id",
-    "read_batch",
 ]
 
 # Reason: the Python client, not the server, limits replay (ECOSYSTEM.md section 9).
@@ -61,7 +56,9 @@ _KEY_ID = re.compile(r"[0-9a-f]{8}", re.ASCII)
 _KINDS = {kind.value: kind for kind in Kind}
 # Numbers of the kinds in a batch; 0 is of no kind.
 KIND_CODES = {kind: code for code, kind in enumerate(Kind, 1)}
-_BY_CODE = {code: kind for kind, code in KIND_CODES.items()}
+# What a batch begins with; _ext.event_frame knows the same.
+MAGIC = b"\xfa^"
+_BATCH_VERSION = 1
 _ACK = 1
 _URGENT, _OPTIONAL, _CUTOFF, _ORIGIN, _REASON, _HAND, _LIFT = 1, 2, 4, 8, 16, 32, 64
 _HEAD = struct.Struct(">2sBB4sQH")
@@ -169,7 +166,7 @@ def encode_batch(batch: Batch) -> bytes:
         raise ValueError("too many events for one batch")
     flags = _ACK if batch.ack else 0
     count = len(batch.events)
-    head = _HEAD.pack(MAGIC, VERSION, flags, bytes.fromhex(name), first, count)
+    head = _HEAD.pack(MAGIC, _BATCH_VERSION, flags, bytes.fromhex(name), first, count)
     parts = [head, _sized(batch.origin), _sized(batch.publisher)]
     for event in batch.events:
         raw = _packed(event, batch.origin)
@@ -208,50 +205,6 @@ def _packed(event: Event, speaker: str) -> bytes:
 def _sized(name: str) -> bytes:
     raw = name.encode("ascii")
     return bytes([len(raw)]) + raw
-
-
-def read_batch(payload: bytes, known_keys: Collection[str]) -> EventFrame:
-    """Read a batch, whoever wrote it; its events stay octets.
-
-    payload: Begins with MAGIC. known_keys: Key ids whose hashes can be looked up here.
-    Raises FrameError; a frame is taken whole or not at all.
-    """
-    try:
-        frame = EventFrame(payload)
-    except BatchError as fault:
-        kind, detail = fault.args
-        raise FrameError(FaultKind(kind), detail) from None
-    if frame.key_id not in known_keys:
-        raise FrameError(FaultKind.KEY, "key_id")
-    return frame
-
-
-def event_of(frame: EventFrame, index: int) -> Event:
-    """Return one event of a batch as an object. Raises IndexError."""
-    members = frame.members(index)
-    id_, origin, at, code, key, expires, cutoff, urgent, reason, hand, lifts = members
-    return Event(
-        id=id_,
-        origin=origin,
-        at=at,
-        kind=_BY_CODE.get(code),
-        key=key,
-        expires=expires,
-        key_id=frame.key_id,
-        seq=frame.seq + index,
-        cutoff=cutoff,
-        urgent=urgent,
-        reason=reason,
-        hand=hand,
-        lifts=lifts,
-    )
-
-
-def decode_batch(payload: bytes, known_keys: Collection[str]) -> Batch:
-    """Read a batch into objects; the feed keeps octets. Raises FrameError."""
-    frame = read_batch(payload, known_keys)
-    events = tuple(event_of(frame, index) for index in range(frame.count))
-    return Batch(frame.origin, frame.publisher, events, ack=frame.ack)
 
 
 def _event(value: object, seq: int, name: str) -> Event:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastgate.domain.digest import PublisherState, term
+from fastgate.control.native import PublisherState, term
 
 numbers = st.lists(st.integers(1, 60), unique=True, min_size=1, max_size=40)
 

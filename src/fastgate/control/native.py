@@ -1,8 +1,8 @@
 """Native: the door of the revocation feed into the compiled modules.
 
 Owns:      the check that they are there.
-Called by: domain.event, domain.digest and control.enforcement; nobody else outside of
-           hotpath and wiring imports `_ext`.
+Called by: the parts of the feed; nobody else outside of hotpath and wiring imports
+           `_ext`.
 
 There is no fall-back, as hotpath.native says: a batch of 256 events read by the
 interpreter would hold up the loop that others wait for.
