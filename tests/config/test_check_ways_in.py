@@ -21,6 +21,12 @@ LISTS = AT + (
     "      hosts: [login.example.com]\n"
     "      lists: ['https://login.example.com/lists/1']\n"
 )
+TAPPED = BASE + (
+    "  - path: /oauth/\n"
+    "    service: orders\n"
+    "    oauth: true\n"
+    "    tap: {issuer: login, revocation: /oauth/revoke}\n"
+)
 KEY = {"KEY": "0123456789abcdef", "SHORT": "0123"}
 OTHER = """\
   other:
@@ -48,6 +54,7 @@ def lines(folder, text, level):
             id="poll",
         ),
         pytest.param(changed(AT, LISTS), id="status-lists"),
+        pytest.param(TAPPED, id="tap"),
     ],
 )
 def test_way_in_is_accepted(tmp_path, text):
@@ -117,6 +124,26 @@ def test_way_in_is_accepted(tmp_path, text):
             ),
             "status_list.hosts[0]:",
             id="host-with-scheme",
+        ),
+        pytest.param(
+            TAPPED.replace("oauth: true", "token: none"),
+            "routes[1].tap: needs oauth: true",
+            id="tap-without-oauth",
+        ),
+        pytest.param(
+            TAPPED.replace("issuer: login,", "issuer: lgin,"),
+            'routes[1].tap.issuer: "lgin" is not one of login',
+            id="tap-issuer",
+        ),
+        pytest.param(
+            TAPPED.replace("/oauth/revoke", "/oauthrevoke"),
+            "routes[1].tap.revocation: is not below the route's path",
+            id="tap-path",
+        ),
+        pytest.param(
+            TAPPED.replace(", revocation: /oauth/revoke", ""),
+            "routes[1].tap: names no endpoint",
+            id="tap-nothing",
         ),
         pytest.param(
             changed(AT, LOGOUT) + "intake: {listen: 127.0.0.1:8085}\n",

@@ -26,7 +26,8 @@ cdef class Plan:
         self.addresses = route.service.upstreams[region]
         # The general lane explains, limits and times whole exchanges.
         self.takes = not (
-            route.debug or route.total_timeout_s or route.session_events or not self.addresses)
+            route.debug or route.total_timeout_s or route.session_events or route.tap
+            or not self.addresses)
         self.limited = route.body_limit_bytes > 0
         self.own_credentials = route.issuer is None
         self.connect_s = route.connect_timeout_s

@@ -38,6 +38,7 @@ def check_ways_in(config: Config) -> Iterator[Finding]:
     if config.intake is not None and not pushed:
         message = "no issuer has logout, ssf or global_revocation: all is refused"
         yield warn(_INTAKE, message, ("issuers",))
+    yield from _check_taps(config)
     yield from _check_names(config, "logout", _logout_name)
     yield from _check_names(config, "ssf", _ssf_name)
 
@@ -117,6 +118,25 @@ def _check_status_lists(here: Path, issuer: Issuer) -> Iterator[Finding]:
     urls = [uri for uri in (*rules.lists, rules.aggregation) if uri is not None]
     if any(uri.startswith("http:") and not is_loopback(uri) for uri in urls):
         yield warn(path, "fetches lists without TLS")
+
+
+def _check_taps(config: Config) -> Iterator[Finding]:
+    for at, route in enumerate(config.routes):
+        tap, path = route.tap, ("routes", at, "tap")
+        if tap is None:
+            continue
+        if not route.oauth:
+            yield error(path, "needs oauth: true", ("routes", at, "oauth"))
+        if tap.issuer not in config.issuers:
+            known = not_one_of(tap.issuer, config.issuers)
+            yield error((*path, "issuer"), known, ("issuers",))
+        if tap.revocation is None and tap.end_session is None:
+            message = "names no endpoint, so it hears nothing"
+            yield error(path, message, (*path, "revocation"), (*path, "end_session"))
+        for name in ("revocation", "end_session"):
+            endpoint = getattr(tap, name)
+            if endpoint and not f"{endpoint}/".startswith(route.path.rstrip("/") + "/"):
+                yield error((*path, name), "is not below the route's path", path)
 
 
 def _logout_name(issuer: Issuer) -> str | None:

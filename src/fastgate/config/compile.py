@@ -195,6 +195,7 @@ def _route(
         on_stale=routes.OnStale(contract.on_stale.value),
         allow_for_ns=_ns(allow_for),
         oauth=route.oauth,
+        tap=_tap(names, route),
         websocket=route.websocket,
         session_events=events,
         body_limit_bytes=route.body_limit or 0,
@@ -207,6 +208,18 @@ def _route(
         debug=route.debug or config.debug,
         realm=demand.realm,
         resource_metadata=demand.resource_metadata,
+    )
+
+
+def _tap(names: _Names, route: Route) -> routes.TapRules | None:
+    tap = route.tap
+    if tap is None:
+        return None
+    return routes.TapRules(
+        issuer=names.issuers[tap.issuer],
+        revocation=tap.revocation or "",
+        end_session=tap.end_session or "",
+        refresh_ends_session=tap.refresh_ends_session,
     )
 
 

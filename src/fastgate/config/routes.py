@@ -29,6 +29,7 @@ __all__ = [
     "Route",
     "RouteTimeouts",
     "Service",
+    "Tap",
     "TokenDemand",
 ]
 
@@ -137,6 +138,27 @@ class RouteTimeouts(Model):
     )
 
 
+class Tap(Model):
+    """What answers to OAuth messages say has ended; the agent verifies the token."""
+
+    issuer: Alias = Field(description="Whose tokens, a name in `issuers`.")
+    revocation: RoutePath | None = Field(
+        default=None,
+        description="Path of its revocation endpoint (RFC 7009); a 200 there counts.",
+    )
+    end_session: RoutePath | None = Field(
+        default=None,
+        description=(
+            "Path of its end-session endpoint; a redirect away from issuer and gateway "
+            "counts, when `id_token_hint` came with the request."
+        ),
+    )
+    refresh_ends_session: Flag = Field(
+        default=False,
+        description="A revoked refresh token ends the session that it names, too.",
+    )
+
+
 class Route(Model):
     """A path prefix, the service behind it and the demands on a request."""
 
@@ -160,6 +182,10 @@ class Route(Model):
     oauth: Flag = Field(
         default=False,
         description="OAuth messages: routed home by form field and cookie.",
+    )
+    tap: Tap | None = Field(
+        default=None,
+        description="Revoke what passes by revoked or logged out; needs `oauth`.",
     )
     websocket: Flag = Field(
         default=False, description="Pass an upgrade to WebSocket through."

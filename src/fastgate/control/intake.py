@@ -30,6 +30,11 @@ from fastgate.domain.security_event import (
     end_of,
     read_event,
 )
+from fastgate.domain.tapped_token import (
+    REVOKED_TYPES,
+    read_ended_session,
+    read_revoked_token,
+)
 from fastgate.errors import ControlError
 from fastgate.ports import Clock
 
@@ -44,6 +49,7 @@ T = TypeVar("T")
 _SLACK_S = 60
 # Reason: each waits for a disk and perhaps for a key set; more are told to come back.
 _MAX_UNDER_WAY = 64
+_TAP_RETRIES_S = (0.5, 2.0, 10.0)
 
 
 class Way(enum.StrEnum):
@@ -53,6 +59,7 @@ class Way(enum.StrEnum):
     PUSH = "push"
     POLL = "poll"
     GLOBAL = "global"
+    TAP = "tap"
 
 
 class Result(enum.StrEnum):
@@ -97,6 +104,7 @@ class Intake:
         self._alarms = alarms
         self._under_way = 0
         self._busy: set[str] = set()
+        self._tapped: set[asyncio.Task[None]] = set()
 
     async def logout(self, token: str) -> None:
         """Take a logout token.
@@ -176,6 +184,59 @@ class Intake:
             return await self._revoke(Way.GLOBAL, notice, {})
 
         await self._counted(Way.GLOBAL, take)
+
+    def noted(self, note: object) -> None:
+        """Take a worker's word that an issuer ended a token or session; raises nothing.
+
+        The worker is not believed: the token must verify.
+        """
+        if not isinstance(note, dict) or len(self._tapped) >= _MAX_UNDER_WAY:
+            self._count(Way.TAP, Result.UNAVAILABLE)
+            return
+        task = asyncio.create_task(self._tap(note))
+        self._tapped.add(task)
+        task.add_done_callback(self._tapped.discard)
+
+    async def _tap(self, note: Mapping[str, object]) -> None:
+        alias, token = note.get("issuer"), note.get("token")
+        if not isinstance(alias, str) or not isinstance(token, str):
+            self._count(Way.TAP, Result.REFUSED)
+            return
+        for wait_s in _TAP_RETRIES_S:
+            try:
+                await self._counted(Way.TAP, lambda: self._ended(alias, token, note))
+            except NoticeError:
+                return
+            except ControlError:
+                # Whoever asked the issuer has his answer: nobody will send it again.
+                self._alarms("tap_lost", alias, True)
+                await asyncio.sleep(wait_s)
+            else:
+                self._alarms("tap_lost", alias, False)
+                return
+
+    async def _ended(
+        self, alias: str, token: str, note: Mapping[str, object]
+    ) -> Result:
+        jws = read_jws(token)
+        rules = self.rules.taps.get(alias)
+        if rules is None:
+            raise NoticeError(Fault.ISSUER, "no route taps this issuer's answers")
+        _check_type(jws, REVOKED_TYPES)
+        await self._verifier.check(jws, rules.alias, rules.algorithms)
+        if note.get("end") == "session":
+            ended = read_ended_session(jws.claims, rules)
+            return await self._revoke(Way.TAP, ended, jws.claims)
+        result = Result.IGNORED
+        for each in read_revoked_token(
+            jws.claims,
+            rules,
+            refresh=note.get("refresh") is True,
+            session=note.get("session") is True,
+            now_s=self._clock.wall_s(),
+        ):
+            result = await self._revoke(Way.TAP, each, jws.claims)
+        return result
 
     def status(self) -> dict[str, Any]:
         """Return what `/v1/status` shows of the ways in."""

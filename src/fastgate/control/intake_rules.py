@@ -16,6 +16,7 @@ from fastgate.config.ways_in import Logout, LogoutBy, Ssf
 from fastgate.control.status_lists import StatusListRules
 from fastgate.domain.logout_token import LogoutRules
 from fastgate.domain.security_event import EventRules, SubjectRules
+from fastgate.domain.tapped_token import TappedRules
 
 __all__ = [
     "Credential",
@@ -73,7 +74,7 @@ class IntakeRules:
     logouts, events: By exact `iss`. pushed: Credential of pushes by the same, None
         where the signature alone is asked for; an `iss` that is absent may not push.
     users: Global Token Revocation: who may end whose users.
-    polls: Streams to be polled.
+    polls: Streams to be polled. taps: By alias, whose tokens pass by tapped routes.
     region_claims, regions: How a claim names the user's home.
     """
 
@@ -82,6 +83,7 @@ class IntakeRules:
     pushed: Mapping[str, Credential | None] = field(default_factory=dict)
     users: tuple[tuple[Credential, SubjectRules], ...] = ()
     polls: tuple[PollRules, ...] = ()
+    taps: Mapping[str, TappedRules] = field(default_factory=dict)
     region_claims: tuple[str, ...] = ()
     regions: frozenset[str] = frozenset()
 
@@ -125,6 +127,7 @@ def intake_rules(config: Config) -> IntakeRules:
         pushed=pushed,
         users=tuple(users),
         polls=tuple(polls),
+        taps=_taps(config),
         region_claims=config.regions.claims,
         regions=frozenset(config.regions.names),
     )
@@ -175,6 +178,21 @@ def _events(config: Config, alias: str, issuer: Issuer, own: Ssf) -> EventRules:
         user_events=own.user_events,
         subjects=_subjects(about, config.issuers[about], own.subjects),
     )
+
+
+def _taps(config: Config) -> dict[str, TappedRules]:
+    tapped = {route.tap.issuer for route in config.routes if route.tap is not None}
+    return {
+        alias: TappedRules(
+            alias=alias,
+            issuer=issuer.issuer,
+            algorithms=_algorithms(issuer.algorithms),
+            leeway_s=int(issuer.leeway.total_seconds()),
+            grant_claims=issuer.grant_claims,
+        )
+        for alias, issuer in config.issuers.items()
+        if alias in tapped
+    }
 
 
 def _subjects(alias: str, issuer: Issuer, formats: tuple[str, ...]) -> SubjectRules:

@@ -16,7 +16,7 @@ __all__ = ["WorkerNotes"]
 
 # Reason: workers write a note each second; three missed are no accident.
 _SILENT_NS = 5_000_000_000
-_ALARMS = frozenset({"introspection_unavailable", "introspection_credentials"})
+_ALARMS = frozenset({"introspection_unavailable", "introspection_credentials", "tap"})
 
 
 class WorkerNotes:

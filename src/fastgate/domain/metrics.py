@@ -307,7 +307,7 @@ METRICS: tuple[Metric, ...] = (
     _count(
         "intake_total",
         "Logouts, security events and requests of issuers, by what came of them.",
-        ("way", ("logout", "push", "poll", "global")),
+        ("way", ("logout", "push", "poll", "global", "tap")),
         ("result", ("revoked", "repeated", "ignored", "refused", "unavailable")),
     ),
     _gauge("region_up", "1 while an upstream of the region answers.", "region"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from fastgate.domain.token import IssuerProfile
 
-__all__ = ["OnStale", "Route", "RouteTable", "Service"]
+__all__ = ["OnStale", "Route", "RouteTable", "Service", "TapRules"]
 
 
 class OnStale(enum.Enum):
@@ -33,6 +33,20 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TapRules:
+    """Which answers of an OAuth route tell that a token or session has ended.
+
+    issuer: Whose tokens. revocation, end_session: Canonical paths, "" for none.
+    refresh_ends_session: A revoked refresh token ends the session that it names.
+    """
+
+    issuer: IssuerProfile
+    revocation: str
+    end_session: str
+    refresh_ends_session: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Route:
     """One route, resolved at load so that nothing is looked up per request.
 
@@ -45,7 +59,8 @@ class Route:
     scope: All of these must be granted; scope_text is what the challenge says.
     max_staleness_ns, global_max_staleness_ns: Limits of the freshness contract.
     allow_for_ns: How long past the limit `on_stale: allow` still allows.
-    oauth: OAuth messages, routed by field and cookie; oauth_issuer: whose they are.
+    oauth: OAuth messages, routed by field and cookie.
+    tap: Which of their answers end a token or a session; None: none does.
     websocket: Upgrade to WebSocket is passed through.
     session_events: Answered here, by a stream that ends when the session is revoked.
     body_limit_bytes: Largest request body; 0: no limit.
@@ -72,6 +87,7 @@ class Route:
     on_stale: OnStale = OnStale.DENY
     allow_for_ns: int = 0
     oauth: bool = False
+    tap: TapRules | None = None
     websocket: bool = False
     session_events: bool = False
     body_limit_bytes: int = 0

@@ -19,6 +19,7 @@ from fastgate.errors import BugError, CallerError, UpstreamError
 from fastgate.hotpath.answers import Framing, answer_head, bodiless, region_cookie
 from fastgate.hotpath.flow import Flow
 from fastgate.hotpath.headers import upstream_head
+from fastgate.hotpath.tap import Tap
 from fastgate.hotpath.tunnel import stop, tunnel
 from fastgate.hotpath.upstreams import UpstreamHealth, may_retry
 from fastgate.ports import Answer, Clock, UpstreamDialer, UpstreamLink
@@ -45,6 +46,7 @@ class Forwarder:
 
     dialer: Lends connections. health: Which addresses are left out.
     clock: Times and ages. redecide: Makes a decision that grew old again.
+    tap: Hears which answers end a token.
     """
 
     def __init__(
@@ -54,11 +56,13 @@ class Forwarder:
         health: UpstreamHealth,
         clock: Clock,
         redecide: Redecide,
+        tap: Tap | None = None,
     ) -> None:
         self._dialer = dialer
         self._health = health
         self._clock = clock
         self._redecide = redecide
+        self._tap = tap
 
     async def forward(self, flow: Flow) -> Reason | None:
         """Send the request, relay the answer; the reason where it is refused after all.
@@ -283,6 +287,8 @@ class Forwarder:
             minor=inbound.minor,
             close=flow.must_close or (pump is not None and not pump.done()),
         )
+        if self._tap is not None:
+            await self._tap.heard(flow, answer)
         self._begin(flow, answer, framing)
         if pump is not None:
             # The upstream would wait for the rest of a request that never comes.

@@ -28,6 +28,7 @@ from fastgate.hotpath.live import LiveExchanges, OpenFlow
 from fastgate.hotpath.peers import TrustedPeers, new_request_id
 from fastgate.hotpath.session_events import SessionEvents
 from fastgate.hotpath.tally import Tally
+from fastgate.hotpath.tap import Tap
 from fastgate.hotpath.upstreams import UpstreamHealth
 from fastgate.hotpath.way import Way, hops_behind
 from fastgate.ports import (
@@ -73,7 +74,7 @@ class Relay:
     key_asker, introspector: Answer the gate's questions.
     dialer, health: Connections to upstreams, and which addresses are left out.
     tally: Counts; None counts nothing. `adopt` brings another when routes change.
-    live: Judges again what goes on for long.
+    live: Judges again what goes on for long. tap: Hears what ends a token.
     access_log: Takes one line a request, where the snapshot wants it.
     """
 
@@ -90,6 +91,7 @@ class Relay:
         access_log: AccessLog,
         tally: Tally | None = None,
         live: LiveExchanges | None = None,
+        tap: Tap | None = None,
     ) -> None:
         self._gate = gate
         self._cell = cell
@@ -99,7 +101,7 @@ class Relay:
         self._access_log = access_log
         self._health = health
         self._forwarder = Forwarder(
-            dialer=dialer, health=health, clock=clock, redecide=self._decide
+            dialer=dialer, health=health, clock=clock, redecide=self._decide, tap=tap
         )
         self._peers = TrustedPeers(cell.current.trusted_peers)
         self.tally = tally

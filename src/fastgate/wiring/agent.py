@@ -128,6 +128,8 @@ class _Lasting:
         def noted(slot: int, kind: str, data: object) -> None:
             if kind == "canary":
                 self.canaries.judged(data)
+            elif kind == "tap":
+                self.intake.noted(data)
             else:
                 agent.noted(slot, kind, data)
 

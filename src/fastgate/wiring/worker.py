@@ -34,6 +34,7 @@ from fastgate.hotpath.keys import build_keys
 from fastgate.hotpath.live import LiveExchanges
 from fastgate.hotpath.relay import Relay
 from fastgate.hotpath.tally import Tally
+from fastgate.hotpath.tap import Tap
 from fastgate.hotpath.upstreams import UpstreamHealth
 from fastgate.wiring.compiled import counters, decisions, http1
 from fastgate.wiring.listener_tls import ListenerTls
@@ -106,6 +107,7 @@ async def run_worker(node: Node, slot: int) -> int:
         introspector=introspector,
         urgent=revoked.urgent,
     )
+    tap = Tap(notify=link.notify, revoked=revoked, clock=clock, alarm=worker.alarm)
     relay = Relay(
         gate=gate,
         cell=follower.cell,
@@ -116,6 +118,7 @@ async def run_worker(node: Node, slot: int) -> int:
         clock=clock,
         access_log=access_log,
         live=live,
+        tap=tap,
     )
 
     canaries = CanaryJudge(revoked, clock, link)
