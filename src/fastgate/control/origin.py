@@ -3,9 +3,8 @@
 Owns:      the position reached, the messages held back, every publisher's state, the
            newest proof. Pure: no I/O, no clock; others act on `plan` and `take_lost`.
 Called by: control.feed, one OriginTracker per origin; control.markers reads `marks`.
-Source:    REVOCATION.md section 4. Complete as of a marker: every message before it was
-           applied and all digests are equal. Anything else proves nothing, so the age
-           runs on by itself: no fault here needs to be noticed to be safe.
+Source:    REVOCATION.md section 4. Complete as of a marker: all messages before it were
+           applied and all digests are equal. Else nothing is proven, and the age runs on.
 """
 
 from collections import Counter, deque
