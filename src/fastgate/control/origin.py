@@ -4,7 +4,7 @@ Owns:      the position reached, the messages held back, every publisher's state
            newest proof. Pure: no I/O, no clock; others act on `plan` and `take_lost`.
 Called by: control.feed, one OriginTracker per origin; control.markers reads `marks`.
 Source:    REVOCATION.md section 4. Complete as of a marker: all messages before it were
-           applied and all digests are equal. Else nothing is proven, and the age runs on.
+           applied and all digests are equal. Else nothing is proven; the age runs on.
 """
 
 from collections import Counter, deque
