@@ -171,7 +171,7 @@ class _Series:
         found.unhealed += [repr(error) for error in broken if error is not None]
         if healed_s is None:
             why = await rig.explain()
-            found.unhealed.append(f"not complete after {_HEAL_S:g} s: {why}")
+            found.unhealed.insert(0, f"not complete in time: {why}")
         else:
             heals.seconds.append(healed_s)
             if len(faults) == 1 and faults[0].name == "link-cut":
