@@ -7,7 +7,7 @@ import ssl
 import pytest
 from tests import tokens
 from tests.lane_kit import Client
-from tests.system.gateway import HOST, Gateway, command, request, running, world
+from tests.system.gateway import Gateway, command, request, running, world
 from tests.wire.certificates import authority
 
 pytestmark = pytest.mark.system
@@ -18,7 +18,7 @@ NAME = "gateway.test"
 async def connected(gateway: Gateway, client: ssl.SSLContext) -> Client:
     return Client(
         *await asyncio.open_connection(
-            HOST, gateway.port("listen"), ssl=client, server_hostname=NAME
+            "127.0.0.1", gateway.port("listen"), ssl=client, server_hostname=NAME
         )
     )
 
