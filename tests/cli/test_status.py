@@ -186,3 +186,20 @@ def test_status_of_a_wildcard_listener_asks_loopback(folder):
     with gateway(folder) as (_, address):
         port = address.rpartition(":")[2]
         assert run("status", "--admin", f"0.0.0.0:{port}").exit_code == 0
+
+
+def test_status_shows_what_canaries_took_on_a_terminal(folder, monkeypatch):
+    """A line of its own, and what was not refused is told."""
+    terminal(monkeypatch)
+    with gateway(folder) as (agent, address):
+        document = agent.status()
+        document["feed"]["canaries"] = {
+            "origins": {
+                "eu": {"p50_ms": 2.34, "p99_ms": 9.9, "missed": 0},
+                "us": {"p50_ms": None, "p99_ms": None, "missed": 3},
+            }
+        }
+        monkeypatch.setattr(agent, "status", lambda: document)
+        done = run("status", "--admin", address)
+    said = "canaries refused after, p50 / p99: eu 2.3 / 9.9 ms, us never, 3 not refused"
+    assert said in done.stdout

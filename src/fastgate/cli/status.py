@@ -85,6 +85,10 @@ def _print(status: dict[str, Any], *, as_json: bool) -> None:
     old = sum(not worker.get("current") for worker in workers if worker.get("up"))
     behind = f", {old} on an old configuration" if old else ""
     print_line((f"workers {up} of {len(workers)} up{behind}", ""))
+    canaries = (feed.get("canaries") or {}).get("origins") or {}
+    if canaries:
+        said = ", ".join(_window(*item) for item in canaries.items())
+        print_line((plain(f"canaries refused after, p50 / p99: {said}"), ""))
     for alarm in status.get("alarms", []):
         print_line((_alarm(alarm), "bold red"))
 
@@ -121,6 +125,14 @@ def _origin(line: dict[str, Any]) -> tuple[str, ...]:
         str(line.get("state")).replace("_", " "),
     )
     return tuple(map(plain, cells))
+
+
+def _window(origin: str, window: dict[str, Any]) -> str:
+    half_ms, almost_ms = window.get("p50_ms"), window.get("p99_ms")
+    missed = f", {window['missed']} not refused" if window.get("missed") else ""
+    if half_ms is None or almost_ms is None:
+        return f"{origin} never{missed}"
+    return f"{origin} {half_ms:.1f} / {almost_ms:.1f} ms{missed}"
 
 
 def _alarm(alarm: dict[str, Any]) -> str:
