@@ -166,7 +166,9 @@ class _Series:
         lifted = frozenset(it.id for it in load.revoked if it.lifted)
         found = judge(lines, first, count, lifted)
         found.lost, found.unhealed = lost, silent
-        found.refused += wrong
+        if healed_s is not None:
+            # A lift counts once all that may revoke its key has been read.
+            found.refused += wrong
         found.late_ns = max(late_ns, load.late_ns)
         found.unhealed += [repr(error) for error in broken if error is not None]
         if healed_s is None:
