@@ -10,7 +10,7 @@ from fastgate.control.alarms import Alarms
 from fastgate.control.entries import Receipt
 from fastgate.control.set_poller import SetPollers
 
-NOTE = {"pid": 7, "config": 1, "cache": {"hits": 1}, "rss_bytes": 9}
+NOTE = {"pid": 7, "config": 1, "keys": 0, "cache": {"hits": 1}, "rss_bytes": 9}
 
 
 class FakeFeed:
@@ -133,7 +133,9 @@ class Rig:
                 keyring=self.keyring,
                 index=self.index,
                 follower=SimpleNamespace(
-                    cell=SimpleNamespace(current=self.snapshot), refresh=lambda: None
+                    versions=(1, 0),
+                    cell=SimpleNamespace(current=self.snapshot),
+                    refresh=lambda: None,
                 ),
                 explainer=None,
                 reloader=self.reloader,

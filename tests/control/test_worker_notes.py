@@ -23,7 +23,7 @@ class Rig:
         (self.on.add if active else self.on.discard)((name, dependency))
 
     def note(self, slot: int, pid: int, aliases=ALIASES) -> None:
-        self.notes.take(slot, "worker", {"pid": pid, "config": 3}, aliases)
+        self.notes.take(slot, "worker", {"pid": pid, "config": 3, "keys": 5}, aliases)
 
     def alarm(self, slot: int, active: bool, name=ALARM, issuer="login") -> None:
         data = {"alarm": name, "dependency": issuer, "active": active}
@@ -73,16 +73,25 @@ def test_alarm_of_unknown_name_or_issuer_is_ignored(rig, name, issuer):
 @pytest.mark.parametrize(("slot", "data"), [(2, {}), (-1, {}), (0, []), (0, None)])
 def test_note_of_another_shape_is_ignored(rig, slot, data):
     """Nothing that a worker sends breaks the agent."""
-    before = rig.notes.shown(3)
+    before = rig.notes.shown(3, 5)
     rig.notes.take(slot, "worker", data, ALIASES)
-    assert rig.notes.shown(3) == before
+    assert rig.notes.shown(3, 5) == before
 
 
 def test_worker_is_shown_as_down_when_it_is_silent(rig):
     """Five seconds without a note."""
     rig.clock.advance(4.9)
     rig.note(1, pid=101)
-    assert [line["up"] for line in rig.notes.shown(3)] == [True, True]
+    assert [line["up"] for line in rig.notes.shown(3, 5)] == [True, True]
     rig.clock.advance(0.2)
-    assert [line["up"] for line in rig.notes.shown(3)] == [False, True]
-    assert [line["current"] for line in rig.notes.shown(4)] == [False, False]
+    assert [line["up"] for line in rig.notes.shown(3, 5)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("config", "keys", "current"), [(3, 5, 1), (4, 5, 0), (3, 6, 0)]
+)
+def test_worker_is_current_with_both_documents(rig, config, keys, current):
+    """With old keys it would refuse what the agent says is known."""
+    rig.note(1, pid=101)
+    lines = rig.notes.shown(config, keys)
+    assert [line["current"] for line in lines][1] is bool(current)

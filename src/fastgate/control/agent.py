@@ -194,7 +194,7 @@ class Agent:
         )
 
     def _worker_lines(self) -> list[dict[str, Any]]:
-        return self._workers.shown(self._parts.follower.cell.current.version)
+        return self._workers.shown(*self._parts.follower.versions)
 
     # -- what admin asks -------------------------------------------------------------
 

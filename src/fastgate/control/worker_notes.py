@@ -53,17 +53,17 @@ class WorkerNotes:
         elif kind == "alarm":
             self._raise(slot, data, aliases)
 
-    def shown(self, version: int) -> list[dict[str, Any]]:
+    def shown(self, config: int, keys: int) -> list[dict[str, Any]]:
         """Return a line a slot, for status.
 
-        version: Of the configuration that a worker should have.
+        config, keys: Versions of the documents that a worker should follow.
         """
         now_ns = self._clock.boot_ns()
         return [
             {
                 "slot": slot,
                 "up": now_ns - self._noted_ns[slot] < _SILENT_NS,
-                "current": note.get("config") == version,
+                "current": (note.get("config"), note.get("keys")) == (config, keys),
                 "pid": note.get("pid"),
                 "cache": note.get("cache"),
                 "rss_bytes": note.get("rss_bytes"),
