@@ -86,6 +86,7 @@ def test_foreign_variables_are_left_alone(tmp_path):
         "FASTGATE_PORT_8080_TCP_ADDR": "10.0.0.1",
         "FASTGATE_CONFIG": "elsewhere",
         "FASTGATE_VECTORS": "x",
+        "FASTGATE_BUSES_REQUIRED": "1",
         "HOME": "/",
     }
     assert (

@@ -29,7 +29,7 @@ __all__ = ["Draft", "Fault", "Place", "expand", "overlay", "read_bounded"]
 _PREFIX = "FASTGATE_"
 # Not settings: the file itself, the build, and switches of tests and benches.
 _RESERVED = re.compile(
-    r"CONFIG|BUILD|VECTORS(?:_\w+)?|BENCH_\w+|TEST_\w+|"
+    r"CONFIG|BUILD|VECTORS(?:_\w+)?|BUSES_\w+|BENCH_\w+|TEST_\w+|"
     # Kubernetes sets these in every pod beside a Service that is called `fastgate`.
     r"SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT|PORT_[0-9]+_\w+",
     re.ASCII,
