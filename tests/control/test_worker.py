@@ -109,6 +109,17 @@ async def test_worker_tells_of_itself_once_a_second(rig):
     assert note["cache"] == {"entries": 1, "hits": 20, "misses": 3, "evicted": 4}
 
 
+async def test_worker_tells_at_once_what_it_has_followed(rig):
+    """Readiness waits for that word, so it does not wait for the second to end."""
+    await rig.worker.start()
+    await until(lambda: len(rig.link.notes) == 1)
+    rig.follower.versions = (3, 8)
+    await until(lambda: len(rig.link.notes) == 2)
+    await until(lambda: len(rig.beats) > 3)
+    await rig.worker.stop()
+    assert [note["keys"] for _, note in rig.link.notes] == [7, 8]
+
+
 async def test_unknown_kid_is_asked_for_and_the_answer_taken(rig):
     """The keys that came meanwhile are there before the request goes on."""
     rig.link.on_ask = lambda: setattr(rig.follower, "looks", 100)

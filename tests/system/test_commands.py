@@ -4,7 +4,7 @@ import json
 
 import pytest
 from tests import tokens
-from tests.system.gateway import Gateway, command, running, world
+from tests.system.gateway import Gateway, command, running, until, world
 
 pytestmark = pytest.mark.system
 
@@ -63,6 +63,7 @@ async def test_healthcheck_tells_alive_from_ready(tmp_path):
             assert (said.code, said.document["ok"]) == (1, False)
             here.issuer.mood = "good"
             assert (await command("keys", "--refresh", env=env_of(gateway))).code == 0
+            await until(gateway.is_ready, "every worker has the keys")
             assert (await command("healthcheck", "--ready", *place)).code == 0
         assert (await command("healthcheck", *place)).code == 1
 

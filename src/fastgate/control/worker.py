@@ -74,6 +74,7 @@ class Worker:
         self._cache_stats = cache_stats
         self._rekeyed_ns: dict[str, int] = {}
         self._noted_ns = 0
+        self._told = (0, 0)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -91,8 +92,11 @@ class Worker:
             now_ns = self._clock.boot_ns()
             self._beat(now_ns)
             self._follower.refresh()
-            if now_ns - self._noted_ns >= _NOTE_NS:
+            # Readiness waits for the word that this worker has what was published.
+            followed = self._follower.versions != self._told
+            if followed or now_ns - self._noted_ns >= _NOTE_NS:
                 self._noted_ns = now_ns
+                self._told = self._follower.versions
                 self._tell()
             await asyncio.sleep(_TICK_S)
 
