@@ -52,7 +52,7 @@ async def test_new_node_has_the_events_of_an_adopted_region(net):
     late = net.make("us", "gw-us-2", settings=SOON)
     late.bus.cut.add("ap")
     await net.start(late)
-    await until(lambda: late.fresh())
+    await until(late.fresh)
     assert late.has("s-ap")
     assert late.feed.ready()[0]
 

@@ -77,7 +77,7 @@ async def test_lift_of_another_region_is_refused_and_named(net):
 
 async def test_lift_that_another_region_hands_over_is_not_taken(net):
     """A region cannot have its word published by the other one."""
-    eu, us, _ = await world(net)
+    eu, _us, _ = await world(net)
     id_ = await revoke(eu, home="eu")
     lift = replace(eu.journal.rows[0].event, id="l-1", lifts=id_, seq=0)
     with pytest.raises(ControlError, match="can be taken"):

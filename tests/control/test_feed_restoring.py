@@ -17,7 +17,7 @@ async def test_events_of_a_dead_publisher_come_back_when_its_stream_was_wiped(ne
     """The journal is gone with its node; another node of the region has its events."""
     eu, us, _ = await world(net)
     other = await net.add("eu", "gw-eu-2")
-    await until(lambda: other.fresh())
+    await until(other.fresh)
     first = await eu.feed.enter(entry("s-1", home="eu"))
     gone = await eu.feed.enter(entry("s-2", home="eu"))
     await eu.feed.enter(entry("u-1", home="eu", reason="stolen"))
@@ -27,7 +27,7 @@ async def test_events_of_a_dead_publisher_come_back_when_its_stream_was_wiped(ne
     net.broker.wipe("eu")
     late = await net.add("us", "gw-us-2")
     await until(lambda: late.has("s-1") and late.has("u-1"))
-    await until(lambda: late.fresh())
+    await until(late.fresh)
     assert not late.has("s-2")
     assert other.feed.restoring.restored == 2
     again = [kept.event for kept in other.journal.rows]
@@ -40,7 +40,7 @@ async def test_nothing_is_restored_when_publishers_see_to_their_own(net):
     """Those that live republish under their own numbers; nobody does it for them."""
     eu, _, _ = await world(net)
     other = await net.add("eu", "gw-eu-2")
-    await until(lambda: other.fresh())
+    await until(other.fresh)
     await eu.feed.enter(entry("s-1", home="eu"))
     await until(lambda: other.has("s-1"))
     net.broker.wipe("eu")
@@ -55,7 +55,7 @@ async def test_tail_that_the_stream_lost_reaches_a_node_that_joins_later(net):
     """Acknowledged, read by one node, then lost with the server that had it."""
     eu, us, _ = await world(net)
     other = await net.add("eu", "gw-eu-2")
-    await until(lambda: other.fresh())
+    await until(other.fresh)
     await eu.feed.enter(entry("s-1", home="eu"))
     await until(lambda: other.has("s-1") and us.has("s-1"))
     await net.stop(eu)

@@ -65,7 +65,7 @@ async def test_lift_has_the_hash_key_of_its_event(net):
     receipt = await eu.feed.enter(entry("s-1", home="eu"))
     await until(lambda: under(HASH_KEY, "s-1") in us.index.entries)
     other = await net.add("eu", "gw-eu-2", settings=SECOND)
-    await until(lambda: other.fresh())
+    await until(other.fresh)
     await other.feed.lift(receipt.id)
     assert other.journal.rows[0].event.key_id == key_id(HASH_KEY)
     await until(lambda: under(HASH_KEY, "s-1") not in us.index.entries)

@@ -189,5 +189,5 @@ def test_gateway_does_not_start_without_the_key_it_is_to_sign_with(tmp_path):
         BASE + f"revocation: {{bus: 'nats://127.0.0.1', signing: {{key: {absent}}}}}\n"
     )
     config = load_text(tmp_path, text).require()
-    with pytest.raises(ConfigError, match="absent.pem"):
+    with pytest.raises(ConfigError, match=r"absent\.pem"):
         check_installation(config)

@@ -98,8 +98,11 @@ class Served:
         begun_ns: int,
         finished_ns: int,
     ) -> None:
-        """Count one: its head was read, left for the upstream, was answered, left
-        for the client, and all of it was over, in nanoseconds of one clock."""
+        """Count one, by when its parts were reached; nanoseconds of one clock.
+
+        Its head was read, left for the upstream, was answered, the answer's left for
+        the client, and all of it was over.
+        """
 
 @final
 class CounterTable:

@@ -1,7 +1,7 @@
 """Events: what was revoked and lifted, by id, beside the index that requests read."""
 
 from collections.abc import Sequence
-from typing import Protocol, final
+from typing import Protocol, TypeAlias, final
 
 from fastgate._ext.event_frame import EventFrame
 
@@ -9,7 +9,7 @@ SEGMENT_COUNT: int
 RECORD_BYTES: int
 
 # id, origin, kind, expires, cutoff, is there, is lifted, mixed key, hash key
-_Record = tuple[str | None, int, int, int, int, bool, bool, int, int]
+_Record: TypeAlias = tuple[str | None, int, int, int, int, bool, bool, int, int]
 
 class _Writer(Protocol):
     def insert(self, key: bytes, cutoff: int, expiry: int) -> int: ...

@@ -18,7 +18,7 @@ from fastgate.errors import ConfigError
 __all__ = ["build_seal"]
 
 _BLOCK = re.compile(
-    rb"-----BEGIN PUBLIC KEY-----.{1,2000}?-----END PUBLIC KEY-----", re.S
+    rb"-----BEGIN PUBLIC KEY-----.{1,2000}?-----END PUBLIC KEY-----", re.DOTALL
 )
 # Reason: a key, and the one that follows it.
 _MAX_KEYS = 4
