@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from tests.buses_wanted import missing
+from tests.frozen import freeze
 from tests.nats_server import free_port
 
 _POM = Path(__file__).with_name("kafka_pom.xml")
@@ -150,7 +151,7 @@ class KafkaBroker:
     def freeze(self) -> None:
         """Stop it without closing a socket."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        freeze(self._process)
 
     def thaw(self) -> None:
         """Let it go on."""

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 
 from tests.buses_wanted import missing
+from tests.frozen import freeze
 
 _STARTED_WITHIN_S = 10.0
 
@@ -108,7 +109,7 @@ class NatsServer:
     def freeze(self) -> None:
         """Stop it without closing a socket."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        freeze(self._process)
 
     def thaw(self) -> None:
         """Let it go on."""

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from tests.buses_wanted import missing
+from tests.frozen import freeze
 from tests.nats_server import free_port
 
 _STARTED_WITHIN_S = 10.0
@@ -82,7 +83,7 @@ class RedisServer:
     def freeze(self) -> None:
         """Stop it without closing a socket."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        freeze(self._process)
 
     def thaw(self) -> None:
         """Let it go on."""
