@@ -12,6 +12,13 @@ cdef enum:                      # states of a connection
     STATE_TUNNEL = 4            # every byte belongs to a tunnel
     STATE_DEAF = 5              # no further byte means anything
 
+# Reasons: what one read brings and what may wait to be written are the most that an exchange
+# holds whose other side takes nothing; together they stay below the 128 KiB of THREATS section 4
+# (uvloop alone would read 256 KB at once). And one buffer for all connections stays in the cache.
+cdef enum:
+    READ_BYTES = 65536
+    WAITING_BYTES = 32768
+
 cdef enum:                      # what the deadline stands for
     DUE_NOTHING = 0
     DUE_SILENCE = 1             # nobody is heard: close without a word

@@ -37,11 +37,6 @@ from fastgate._ext.http1_scan cimport find_end, read_early, read_head
 # Reason: THREATS section 4, pause at 64 KiB. It bounds pipelining, too: what waits behind a
 # message is bytes, not a queue of messages, since none is framed before its turn.
 cdef Py_ssize_t HELD_BYTES = 65536
-# Reasons: what one read brings and what may wait to be written are the most that an exchange
-# holds whose other side takes nothing; together they stay below the 128 KiB of THREATS section 4
-# (uvloop alone would read 256 KB at once). And one buffer for all connections stays in the cache.
-cdef Py_ssize_t READ_BYTES = 65536
-cdef Py_ssize_t WAITING_BYTES = 32768
 # Reasons: late by a quarter of a second is on time for timers of seconds; tests use short ones.
 cdef double LONGEST_SWEEP_S = 0.25
 cdef double SHORTEST_SWEEP_S = 0.01

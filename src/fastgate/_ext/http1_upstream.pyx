@@ -24,6 +24,7 @@ from fastgate._ext.http1_chunks cimport (
     begin_chunks,
     next_chunk,
 )
+from fastgate._ext.http1_front cimport WAITING_BYTES
 
 # Reason: as in adapters.aiohttp_client: below the 5 s after which servers close.
 cdef double IDLE_S = 4.0
@@ -124,7 +125,7 @@ cdef class Upstream:
     def connection_made(self, transport):
         self.transport = transport
         # A body that the upstream does not take waits with the client, not here.
-        transport.set_write_buffer_limits(high=len(self.pool.buffer) // 2)
+        transport.set_write_buffer_limits(high=WAITING_BYTES)
         self.pool.open += 1
         self.pool.connections[self.pool.base] += 1
 
