@@ -4,19 +4,15 @@ It has two listeners: one to be used directly, and one that clients know by the 
 a fault link only, since Kafka tells its clients where to connect.
 """
 
-import contextlib
 import fcntl
 import hashlib
 import shutil
-import signal
-import socket
 import subprocess
-import time
 from pathlib import Path
 
 from tests.buses_wanted import missing
-from tests.frozen import freeze
 from tests.nats_server import free_port
+from tests.server_process import ServerProcess
 
 _POM = Path(__file__).with_name("kafka_pom.xml")
 _STARTED_WITHIN_S = 30.0
@@ -62,7 +58,7 @@ def _fetch(known: Path) -> None:
         missing(f"Maven could not fetch a Kafka broker: {fetched.stdout[-500:]}")
 
 
-class KafkaBroker:
+class KafkaBroker(ServerProcess):
     """One broker that is its own controller.
 
     link_port: Where clients of the second listener believe it to be.
@@ -72,7 +68,6 @@ class KafkaBroker:
         self.folder = folder
         self.port, self.far_port, self.link_port = (free_port() for _ in range(3))
         self._controller_port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
         self._classpath = classpath()
         self._starts = 0
 
@@ -125,38 +120,11 @@ class KafkaBroker:
             )
         config = self.folder / "server.properties"
         config.write_text(self._config())
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                ["java", *_JAVA, "-cp", self._classpath, "kafka.Kafka", str(config)],
-                stdout=log,
-                stderr=log,
-            )
-        deadline = time.monotonic() + _STARTED_WITHIN_S
-        while True:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port), 0.2).close()
-                return self
-            assert self._process.poll() is None, (self.folder / "log").read_text()
-            assert time.monotonic() < deadline, "the Kafka broker did not start"
-            time.sleep(0.02)
-
-    def stop(self) -> None:
-        """Kill it, as a power cut would; its log stays."""
-        if self._process is not None:
-            self.thaw()
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def freeze(self) -> None:
-        """Stop it without closing a socket."""
-        assert self._process is not None
-        freeze(self._process)
-
-    def thaw(self) -> None:
-        """Let it go on."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        self.launch(
+            ["java", *_JAVA, "-cp", self._classpath, "kafka.Kafka", str(config)],
+            within_s=_STARTED_WITHIN_S,
+        )
+        return self
 
     def wipe(self) -> None:
         """Forget every topic, and which cluster it was; only while it is stopped."""

@@ -2,16 +2,13 @@
 
 import contextlib
 import shutil
-import signal
 import socket
-import subprocess
 import sys
-import time
 from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 
 from tests.buses_wanted import missing
-from tests.frozen import freeze
+from tests.server_process import ServerProcess
 
 _STARTED_WITHIN_S = 10.0
 
@@ -32,7 +29,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-class NatsServer:
+class NatsServer(ServerProcess):
     """One server.
 
     domain: JetStream domain; None for a server without one.
@@ -53,7 +50,6 @@ class NatsServer:
         self._domain = domain
         self._leaves = tuple(leaves)
         self._leaf_port = leaf_port
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -85,36 +81,8 @@ class NatsServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "server.conf"
         config.write_text(self._config())
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [binary(), "-c", str(config)], stdout=log, stderr=log
-            )
-        deadline = time.monotonic() + _STARTED_WITHIN_S
-        while True:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port), 0.2).close()
-                return self
-            assert self._process.poll() is None, (self.folder / "log").read_text()
-            assert time.monotonic() < deadline, "nats-server did not start"
-            time.sleep(0.01)
-
-    def stop(self) -> None:
-        """Kill it, as a power cut would; its store stays."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def freeze(self) -> None:
-        """Stop it without closing a socket."""
-        assert self._process is not None
-        freeze(self._process)
-
-    def thaw(self) -> None:
-        """Let it go on."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        self.launch([binary(), "-c", str(config)], within_s=_STARTED_WITHIN_S)
+        return self
 
     def wipe(self) -> None:
         """Forget every stream; only while it is stopped."""
