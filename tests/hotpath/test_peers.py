@@ -19,7 +19,8 @@ CLIENT = "192.0.2.1"
         (b"192.0.2.1:4711", CLIENT),
         (b"2001:db8:f::1", "2001:db8:f::1"),
         (b"[2001:db8:f::1]:4711", "2001:db8:f::1"),
-        (b"::ffff:10.0.0.7", "::ffff:a00:7"),  # ours, and the first of the chain
+        (b"::ffff:10.0.0.7", "10.0.0.7"),  # ours, and the first of the chain
+        (b"::ffff:192.0.2.1", CLIENT),  # one client, however its address is written
         (b"192.0.2.1, ::ffff:10.0.0.7", CLIENT),
         (b"10.0.0.3, 10.0.0.4", "10.0.0.3"),  # a client among the proxies
         (b"192.0.2.1, unknown", PROXY),

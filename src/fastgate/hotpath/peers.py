@@ -67,8 +67,7 @@ class TrustedPeers:
             parsed = ipaddress.ip_address(address.partition("%")[0])
         except ValueError:
             return False
-        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
-            parsed = parsed.ipv4_mapped
+        parsed = _unmapped(parsed)
         return any(parsed in network for network in self._networks)
 
 
@@ -82,9 +81,16 @@ def _address_in(element: bytes) -> _Address | None:
     if "%" in text:  # a zone means something on one host only, and can be any text
         return None
     try:
-        return ipaddress.ip_address(text)
+        return _unmapped(ipaddress.ip_address(text))
     except ValueError:
         return None
+
+
+def _unmapped(address: _Address) -> _Address:
+    """Return an IPv4 address as itself: ::ffff:10.0.0.7 is the same client."""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        return address.ipv4_mapped
+    return address
 
 
 def new_request_id(wall_s: float) -> str:
