@@ -215,6 +215,36 @@ def test_arena_reads_as_zero_and_costs_nothing_when_freed(memory):
     in_child(agent)
 
 
+@pytest.mark.skipif(
+    not pathlib.Path("/sys/kernel/mm/transparent_hugepage").exists(),
+    reason="this kernel has no transparent huge pages",
+)
+def test_huge_pages_are_asked_for_what_is_read_at_random_and_nothing_else(memory):
+    """A look-up among millions needs no walk of page tables where the kernel gives them."""
+
+    def worker() -> None:
+        views = memory.reader_view(0)
+        flags = map_flags()
+        assert "hg" in flags["arena0"]
+        assert "hg" in flags["arena1"]
+        assert not any("hg" in flags[name] for name in ("control", "keys", "counters"))
+        assert len(views.arena0)
+
+    in_child(worker)
+
+
+def map_flags() -> dict[str, list[str]]:
+    """Segment to the kernel's flags of its map in this process."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    for line in pathlib.Path("/proc/self/smaps").read_text().splitlines():
+        if line.startswith("VmFlags:"):
+            found[name] = line.split()[1:]
+        elif "-" in line.split(" ")[0]:
+            name = line.rpartition("/memfd:fastgate-")[2].removesuffix(" (deleted)")
+    return found
+
+
 def memory_in_use(memory: SharedMemory) -> int:
     """Bytes of memory that the segments really occupy."""
     return sum(

@@ -19,6 +19,7 @@ writable.
 Source: memfd_create(2), mprotect(2); THREATS.md rows H1 and H2.
 """
 
+import contextlib
 import fcntl
 import mmap
 import os
@@ -47,6 +48,7 @@ _PRIVATE = (
     "config",
     "lists",
 )  # written by the agent only
+_SCATTERED = ("arena0", "arena1")
 
 
 def worker_child(slot: int) -> int:
@@ -58,10 +60,17 @@ def worker_child(slot: int) -> int:
 class _Segment:
     fd: int
     size_bytes: int
+    scattered: bool  # it is read at random
 
     def map(self, fd: int, *, writable: bool) -> mmap.mmap:
         access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
-        return mmap.mmap(fd, self.size_bytes, access=access)
+        view = mmap.mmap(fd, self.size_bytes, access=access)
+        if self.scattered:
+            # Each look-up is a page of its own. The kernel may not do it, or not for
+            # shared memory: then a look-up among millions costs a walk of page tables.
+            with contextlib.suppress(OSError):
+                view.madvise(mmap.MADV_HUGEPAGE)
+        return view
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -282,7 +291,7 @@ def _create_segment(name: str, size_bytes: int) -> _Segment:
     except OSError:
         os.close(fd)
         raise
-    return _Segment(fd, size_bytes)
+    return _Segment(fd, size_bytes, name in _SCATTERED)
 
 
 def _identity(fd: int) -> tuple[int, int]:
