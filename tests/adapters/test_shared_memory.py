@@ -220,7 +220,7 @@ def test_arena_reads_as_zero_and_costs_nothing_when_freed(memory):
     reason="this kernel has no transparent huge pages",
 )
 def test_huge_pages_are_asked_for_what_is_read_at_random_and_nothing_else(memory):
-    """A look-up among millions needs no walk of page tables where the kernel gives them."""
+    """Where the kernel gives them, a look-up needs no walk of page tables."""
 
     def worker() -> None:
         views = memory.reader_view(0)
