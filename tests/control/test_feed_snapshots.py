@@ -11,6 +11,8 @@ from tests.feed_fakes import FakeJournal, until
 
 from fastgate.adapters import snapshot_file
 from fastgate.adapters.snapshot_file import SnapshotFile
+from fastgate.control.origin import OriginTracker
+from fastgate.control.saved_state import part, parts
 from fastgate.errors import ControlError
 
 KEPT = replace(SETTINGS, snapshot_every_s=3_600.0)
@@ -123,6 +125,33 @@ async def test_node_reads_everything_when_its_snapshot_is_damaged(net, tmp_path)
     assert not node.has("s-1")
     assert await node.feed.snapshots.save()
     assert ("snapshot", "state_dir") not in node.alarms
+
+
+async def test_nothing_is_claimed_when_records_inside_cannot_be_used(
+    net, tmp_path, monkeypatch
+):
+    """The file is as it was written, yet wrong: no position of it may stay behind."""
+    _, journal = await saved(net, tmp_path)
+    store = SnapshotFile(tmp_path, HASH_KEY)
+    state = await store.load()
+    words = list(parts(state))
+
+    async def spoiled() -> AsyncIterator[bytes]:
+        for word, content in words:
+            hurt = word == b"EVNT" and len(content) > 4
+            zeros = bytes(content[:4]) + bytes(len(content) - 4)
+            yield part(word, zeros if hurt else bytes(content))
+
+    await store.save(spoiled())
+    claimed: list[object] = []
+    monkeypatch.setattr(OriginTracker, "restore", lambda *_: claimed.append(_))
+    node = await net.start(saving(net, tmp_path, journal))
+    assert node.feed.snapshots.loaded == 0
+    assert claimed == []
+    assert ("snapshot", "state_dir") in node.alarms
+    await until(node.fresh)
+    assert node.has("s-0")
+    assert not node.has("s-1")
 
 
 async def test_older_snapshot_is_refused_when_it_is_put_in_the_place(net, tmp_path):

@@ -233,6 +233,34 @@ def test_records_survive_being_saved_with_other_numbers_of_origins_and_keys():
     assert index.entries == {}, "the lift was saved too"
 
 
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda raw, size: bytes(size) + raw[size:],
+        lambda raw, size: raw[-size:] + raw[:-size],
+        lambda raw, _: raw[:7] + bytes([raw[7] ^ 0x80]) + raw[8:],
+        lambda raw, _: raw[:-1],
+    ],
+    ids=["record_of_zeros", "disordered", "of_another_segment", "cut"],
+)
+def test_records_that_no_dump_gave_are_refused_whole(spoil):
+    """Taken, they would count as events and be found by nobody."""
+    first = store(FakeIndex(), seeds=(1, 2))
+    rng = random.Random(3)
+    for i in range(20_000):
+        first.apply(frame(event(f"{i:024x}", rng.randbytes(16))), 1, NOW_S)
+    segment = next(s for s in range(SEGMENT_COUNT) if len(first.dump(s)) >= 96)
+    raw = first.dump(segment)
+    second = store(FakeIndex(), seeds=(1, 2))
+    same = bytes(range(64)), bytes(range(16))
+    with pytest.raises(ValueError, match="segment"):
+        second.load(segment, spoil(raw, 32), *same)
+    assert second.events == 0
+    second.load(segment, raw, *same)
+    assert second.events == len(raw) // 32
+    assert second.dump(segment) == raw
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_sums_equal_their_oracle(seed):
     """Native buckets, holes and recent events, against Python objects."""

@@ -470,7 +470,11 @@ cdef class EventStore:
 
     def load(self, Py_ssize_t segment, bytes packed not None, bytes origins not None,
              bytes hash_keys not None) -> None:
-        """Take the records that `dump` gave into a segment that is empty."""
+        """Take the records that `dump` gave into a segment that is empty.
+
+        Raises ValueError for what no dump gives: nothing was taken then. Records that stand in
+        another order would never be found again, and those without content never written.
+        """
         cdef Segment* at
         cdef const Record* slot = <const Record*> PyBytes_AS_STRING(packed)
         cdef Record record
@@ -484,6 +488,10 @@ cdef class EventStore:
         at = &self.segments[segment]
         if at.used:
             raise ValueError("the segment is in use")
+        for i in range(count):
+            if (not slot[i].info & R_USED or slot[i].mixed >> SEGMENT_SHIFT != <uint64_t> segment
+                    or i and slot[i].mixed < slot[i - 1].mixed):
+                raise ValueError("not the records of that segment")
         free(at.slots)
         at.slots = <Record*> calloc(room + count, sizeof(Record))
         if at.slots == NULL:

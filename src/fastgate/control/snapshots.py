@@ -100,23 +100,28 @@ class Snapshots:
         following = list(found)
         if any(word not in {b"ENTR", b"EVNT"} for word, _ in following):
             raise ControlError("the snapshot has a part of another version")
-        for origin, stream in head.streams.items():
-            if origin in self._trackers:
-                self._trackers[origin].restore(stream)
         self.serial = head.serial
         self._enforcement.begin_anew(head.seeds)
         # Whatever it cost to grow into it is known beforehand.
         self._writer.begin_rebuild(head.entries)
         origins, hash_keys = self._enforcement.numbers(head.origins, head.key_ids)
-        for word, content in following:
-            if word == b"ENTR":
-                fits = self._writer.insert_many(content) * _RECORD == len(content)
-                self._enforcement.fitted(fits)
-            else:
-                segment = int.from_bytes(content[:4])
-                records = bytes(content[4:])
-                self._enforcement.store.load(segment, records, origins, hash_keys)
-            await asyncio.sleep(0)
+        try:
+            for word, content in following:
+                if word == b"ENTR":
+                    fits = self._writer.insert_many(content) * _RECORD == len(content)
+                    self._enforcement.fitted(fits)
+                else:
+                    segment = int.from_bytes(content[:4])
+                    records = bytes(content[4:])
+                    self._enforcement.store.load(segment, records, origins, hash_keys)
+                await asyncio.sleep(0)
+        except ValueError:
+            self._enforcement.begin_anew(None)
+            raise
+        # Last of all: a position is a claim that everything up to it was taken.
+        for origin, stream in head.streams.items():
+            if origin in self._trackers:
+                self._trackers[origin].restore(stream)
         self.loaded = self._enforcement.store.events
         return head.row if head.publisher == self._journal.publisher else 0
 
