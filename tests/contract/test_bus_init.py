@@ -1,6 +1,7 @@
 """`fastgate bus init` on real servers: makes what is missing, says what differs."""
 
 import asyncio
+import importlib
 import json
 import subprocess
 import sys
@@ -88,6 +89,21 @@ async def test_server_that_does_not_answer_is_unavailable(bus, tmp_path):
     await place.heal()
     assert ran.code == 69
     assert ran.has(url)
+
+
+@pytest.mark.parametrize("technology", REMOTE)
+async def test_absent_client_is_no_layout_that_differs(
+    tmp_path, monkeypatch, technology
+):
+    """78, with what to install: nobody was asked, and nothing is missing there."""
+
+    def absent(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {technology!r}", name=technology)
+
+    monkeypatch.setattr(importlib, "import_module", absent)
+    ran = await init(tmp_path, f"{technology}://127.0.0.1:1", "--check")
+    assert ran.code == 78
+    assert ran.has(f'pip install "fastgate[{technology}]"')
 
 
 async def test_local_bus_needs_no_server(tmp_path):

@@ -13,6 +13,7 @@ import typer
 
 from fastgate.cli.admin_client import JsonOption
 from fastgate.cli.output import (
+    EXIT_CONFIG,
     EXIT_FAILURE,
     EXIT_UNAVAILABLE,
     fail,
@@ -21,7 +22,7 @@ from fastgate.cli.output import (
     working,
 )
 from fastgate.domain.layout import Line, Standing
-from fastgate.errors import ControlError
+from fastgate.errors import ControlError, StartError
 
 __all__ = ["command"]
 
@@ -59,7 +60,8 @@ def init(
     """Make the streams that are missing, and say line by line what differs.
 
     What is there is never changed. Exits with 1 if anything differs from what a gateway
-    needs, and with 69 if the server cannot be asked.
+    needs, with 69 if the server cannot be asked, and with 78 if this installation has
+    no client for that bus or cannot use the files of `revocation.tls`.
 
     Example: fastgate bus init --check
     """
@@ -72,6 +74,9 @@ def init(
             lines = asyncio.run(inspect_bus(rules, make=not check))
     except ControlError as error:
         fail(f"{rules.revocation.bus}: {error}", EXIT_UNAVAILABLE)
+    except StartError as error:
+        # Not 1: a script would take it for a layout that differs.
+        fail(str(error), EXIT_CONFIG)
     good = all(line.standing.is_good for line in lines)
     if as_json:
         print_json({"ok": good, "bus": rules.revocation.bus, "lines": _rows(lines)})
