@@ -75,6 +75,37 @@ async def test_tls_refuses_clients_without_a_certificate_where_one_is_asked(trus
         await shown(tls.context, stranger)
 
 
+@pytest.mark.parametrize("what", ["absent", "empty", "no_pem", "a_folder"])
+async def test_cve_2026_27586_authorities_that_cannot_be_read_let_nobody_in(
+    trusted, tmp_path, what
+):
+    """No start with them; and a renewal that breaks them asks for certificates on."""
+    path = tmp_path / "authorities.pem"
+
+    def spoil() -> None:
+        path.unlink(missing_ok=True)
+        match what:
+            case "empty":
+                path.write_bytes(b"")
+            case "no_pem":
+                path.write_bytes(b"-----BEGIN CERTIFICATE-----\nnone\n")
+            case "a_folder":
+                path.mkdir()
+
+    path.write_bytes(trusted.path.read_bytes())
+    tls = tls_of(trusted, client_ca=str(path))
+    spoil()
+    with pytest.raises(StartError, match="tls: "):
+        tls_of(trusted, client_ca=str(path))
+    with pytest.raises(StartError, match="tls: "):
+        tls.refresh()
+    assert tls.context.verify_mode is ssl.CERT_REQUIRED
+    stranger = trusted.client()
+    stranger.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await shown(tls.context, stranger)
+
+
 def test_tls_speaks_no_version_before_1_2(trusted):
     """RFC 8996 has retired them; this OpenSSL offers none either, so a look must do."""
     assert tls_of(trusted).context.minimum_version is ssl.TLSVersion.TLSv1_2

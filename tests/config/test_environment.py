@@ -160,6 +160,36 @@ def test_bad_reference_is_an_error_at_its_place(tmp_path, written, problem):
     assert problem in said(loaded)[0]
 
 
+@pytest.mark.parametrize("reference", ["${file:nope}", "${NOPE}", "${file:empty}"])
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        ("admin_token: X", "admin_token"),
+        ("revocation: {hash_key: X}", "revocation.hash_key"),
+        ("    ssf: {audience: [a], authorization: X}", "ssf.authorization"),
+        ("    global_revocation: {token: X}", "global_revocation.token"),
+        (
+            "    introspection: {url: 'https://a.b', client_id: gw, client_secret: X}",
+            "introspection.client_secret",
+        ),
+    ],
+    ids=["admin", "hash_key", "ssf", "global_revocation", "introspection"],
+)
+def test_cve_2026_54762_secret_that_is_not_found_is_no_absent_check(
+    tmp_path, line, path, reference
+):
+    """No configuration comes of it; least of all one that asks for no secret."""
+    (tmp_path / "empty").write_text("\n")
+    written = line.replace("X", f"'{reference}'")
+    text = f"{BASE}{written}\n"
+    if line.startswith(" "):
+        audience = "    audience: [api]\n"
+        text = changed(audience, f"{audience}{written}\n")
+    loaded = load_text(tmp_path, text)
+    assert loaded.config is None
+    assert [problem for problem in said(loaded) if path in problem]
+
+
 def test_number_may_come_from_a_reference(tmp_path):
     """`${VAR}` stands for a number or flag where the model wants one."""
     config = load_text(tmp_path, BASE + "workers: ${N}\n", {"N": "7"}).require()

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import nats.errors
+import orjson
 import pytest
 from nats.aio.client import Client
 from tests.contract.test_buses import Listener as _Listener
@@ -22,6 +23,7 @@ from fastgate.domain.layout import Standing
 FOLDER = Path(__file__).parents[2] / "docker" / "nats"
 PASSWORDS = {"gw-eu-1": "first", "gw-eu-2": "second", "bus-init": "third"}
 ORIGINS = ("eu", "us")
+RESTORED = orjson.dumps({"config": {"name": "FG_REV_eu"}, "state": {"messages": 0}})
 
 
 class Listener(_Listener):
@@ -135,8 +137,16 @@ async def test_gateways_do_their_work_with_the_least_rights(server):
         ("$JS.API.STREAM.PURGE.FG_REV_eu", b""),
         ("$JS.API.STREAM.MSG.DELETE.FG_REV_eu", b'{"seq": 1}'),
         ("$JS.API.STREAM.UPDATE.FG_REV_eu", b'{"name": "FG_REV_eu", "max_age": 1}'),
+        ("$JS.API.STREAM.RESTORE.FG_REV_eu", RESTORED),
+        ("$JS.API.STREAM.RESTORE.OTHER", RESTORED),
+        ("$JS.eu.API.STREAM.RESTORE.FG_REV_eu", RESTORED),
+        ("$JS.API.STREAM.SNAPSHOT.FG_REV_eu", b'{"deliver_subject": "_INBOX.x"}'),
     ],
-    ids=["another's name", "another region", "delete", "purge", "one", "update"],
+    ids=[
+        *("another's name", "another region", "delete", "purge", "one", "update"),
+        *("cve_2026_33222_own", "cve_2026_33222_other", "cve_2026_33222_domain"),
+        "snapshot",
+    ],
 )
 async def test_account_of_one_gateway_cannot_speak_or_act_for_others(
     server, subject, body

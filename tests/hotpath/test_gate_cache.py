@@ -1,6 +1,7 @@
 """The cache of verified tokens: it remembers signatures, judges nothing (T14, T15)."""
 
 import itertools
+import json
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from tests.hotpath.gates import (
     NOW,
     US,
     World,
+    claims_answer,
     jwt,
     outcome,
     phantom_answer,
@@ -35,6 +37,27 @@ def test_gate_answers_a_token_seen_before_from_the_cache(world: World) -> None:
         assert (decision.region, decision.source.value) == (US, "claim")
         assert decision.route is world.route
         assert decision.decided_boot_ns == BOOT_NS
+
+
+@pytest.mark.parametrize("form", ["phantom", "members"])
+def test_cve_2021_32701_answer_kept_from_one_route_does_not_lend_its_scope(
+    world: World, form: str
+) -> None:
+    """One answer of the issuer, kept, and routes that ask for different scopes."""
+    document = {"active": True, "iss": ISSUER, "aud": "api", "scope": "orders read"}
+    times = {"iat": NOW, "exp": NOW + 300, "jti": "j-1", "sub": "u", "region": "us"}
+    answer = (
+        phantom_answer(jwt(scope="orders read"))
+        if form == "phantom"
+        else claims_answer(json.dumps(document | times).encode())
+    )
+    world.use_routes(
+        replace(world.route, prefix="/a/"),
+        replace(world.route, prefix="/b/", scope=frozenset({"orders", "admin"})),
+    )
+    for path, expected in [("/a/", "allow"), ("/b/", "scope")] * 2:
+        decision = world.told(b"_opaque-token_", answer, path=path)
+        assert outcome(decision) == expected
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))), ids=str)

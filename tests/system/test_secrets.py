@@ -2,6 +2,7 @@
 
 import base64
 import json
+from pathlib import Path
 
 import pytest
 from tests import tokens
@@ -100,6 +101,36 @@ async def test_nothing_of_an_unverified_token_is_written_anywhere(tmp_path):
         for place, content in pages.items():
             for spelling in spellings():
                 assert spelling not in content, (place, spelling)
+
+
+def shown_of(pid):
+    """What the kernel tells others of a process: arguments and environment."""
+    place = Path(f"/proc/{pid}")
+    return (place / "cmdline").read_bytes() + (place / "environ").read_bytes()
+
+
+async def test_cve_2026_33247_secrets_are_in_no_argument_and_no_environment(tmp_path):
+    """Every process of the host can read the arguments; children inherit the rest."""
+    secrets = {
+        name: f"c4n4ry-{name}-0123456789" for name in ("admin", "hash", "issuer")
+    }
+    for name, secret in secrets.items():
+        (tmp_path / name).write_text(f"{secret}\n")
+    async with world() as here:
+        document = here.document(tmp_path, admin_token=f"${{file:{tmp_path}/admin}}")
+        document["revocation"]["hash_key"] = f"${{file:{tmp_path}/hash}}"
+        document["issuers"]["login"]["introspection"] = here.issuer.introspection(
+            client_secret=f"${{file:{tmp_path}/issuer}}"
+        )
+        async with running(Gateway(tmp_path / "eu", document)) as gateway:
+            roles = {line["role"] for line in gateway.named("started")}
+            pids = [pid for role in roles for pid in gateway.pids(role)]
+            assert len(pids) >= 3
+            for pid in (gateway.process.pid, *pids):
+                shown = shown_of(pid)
+                assert b"fastgate" in shown
+                for secret in secrets.values():
+                    assert secret.encode() not in shown
 
 
 async def test_secrets_of_the_configuration_are_shown_nowhere(tmp_path):
