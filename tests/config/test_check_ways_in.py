@@ -48,6 +48,11 @@ def lines(folder, text, level):
     [
         pytest.param(changed(AT, LOGOUT) + INTAKE, id="logout"),
         pytest.param(changed(AT, SSF) + INTAKE, id="push"),
+        pytest.param(
+            changed(AT, SSF)
+            + "intake: {listen: '0.0.0.0:8087', tls: {cert: /c, key: /k}}\n",
+            id="tls",
+        ),
         pytest.param(changed(AT, GLOBAL) + INTAKE, id="global"),
         pytest.param(
             changed(AT, POLLED.replace("URL", "https://login.example.com/poll")),
@@ -162,6 +167,11 @@ def test_way_in_that_cannot_work_is_refused(tmp_path, text, problem):
     [
         pytest.param(
             BASE + INTAKE, "intake: no issuer has logout, ssf or", id="unused"
+        ),
+        pytest.param(
+            changed(AT, LOGOUT) + "intake: {listen: '0.0.0.0:8087'}\n",
+            "intake.listen: takes tokens without TLS",
+            id="no-tls",
         ),
         pytest.param(
             changed(AT, GLOBAL.replace("KEY", "SHORT")) + INTAKE,

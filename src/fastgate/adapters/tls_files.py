@@ -1,7 +1,8 @@
 """TLS files: the certificate that clients are shown, read anew when it was renewed.
 
 Owns:      one context of the process, and how its files looked when it read them.
-Called by: wiring, in the supervisor before the first fork and in each worker.
+Called by: wiring, in the supervisor before the first fork and in each process that
+           serves a listener.
 Source:    RFC 9325 (TLS 1.2 at least), RFC 7301 (HTTP/1.1 is offered), THREATS F35.
 """
 
@@ -16,20 +17,29 @@ _Looks = tuple[tuple[int, int, int], ...]
 
 
 class ServerTls:
-    """The TLS of the data listener.
+    """The TLS of one listener.
 
     cert: File of the certificate and those that lead to its authority, in PEM.
     key: File of its private key. client_ca: File of the authorities whose clients are
         let in; None: clients show no certificate.
+    section: Of the configuration, for messages.
     Raises StartError where the files cannot be used.
 
     context: For new connections; `refresh` changes what it shows, not the object.
     """
 
-    def __init__(self, cert: str, key: str, client_ca: str | None = None) -> None:
+    def __init__(
+        self,
+        cert: str,
+        key: str,
+        client_ca: str | None = None,
+        *,
+        section: str = "tls",
+    ) -> None:
         self._cert = cert
         self._key = key
         self._client_ca = client_ca
+        self._section = section
         self._looks = self._look()
         self.context = self._make()
 
@@ -64,7 +74,7 @@ class ServerTls:
                 context.load_verify_locations(self._client_ca)
                 context.verify_mode = ssl.CERT_REQUIRED
         except (OSError, ValueError) as error:
-            raise StartError(f"tls: {_reason(error)}") from error
+            raise StartError(f"{self._section}: {_reason(error)}") from error
 
     def _look(self) -> _Looks:
         files = [self._cert, self._key, self._client_ca]

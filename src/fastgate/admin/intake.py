@@ -12,6 +12,7 @@ connections bounds how many wait: the agent has the feed to follow meanwhile.
 import asyncio
 import re
 import socket
+import ssl
 from urllib.parse import parse_qsl
 
 from aiohttp import hdrs, web
@@ -55,9 +56,11 @@ class IntakeListener:
             "/global-token-revocation": self._end_user,
         }
 
-    async def start(self, sock: socket.socket) -> None:
-        """Serve on a listening socket."""
-        await self._listener.start(sock)
+    async def start(
+        self, sock: socket.socket, *, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Serve on a listening socket; `tls` None: whoever is in front ends it."""
+        await self._listener.start(sock, tls=tls)
 
     async def stop(self) -> None:
         """End connections, and stop."""

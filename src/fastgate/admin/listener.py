@@ -12,6 +12,7 @@ import asyncio
 import logging
 import pathlib
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
@@ -31,6 +32,8 @@ _KEEP_ALIVE_S = 10.0
 # Reason: what a refused body may still send before the connection ends.
 _LINGER_S = 1.0
 _SHUTDOWN_S = 2.0
+_HANDSHAKE_S = 5.0  # THREATS.md section 4, as at the data listener
+_BACKLOG = 128
 _MAX_LINE_BYTES = 8_190
 _MAX_HEADERS = 100
 
@@ -106,20 +109,36 @@ class Listener:
     def __init__(self, handler: Handler, *, max_connections: int) -> None:
         self._handler = handler
         self._max_connections = max_connections
-        self._runner: web.ServerRunner | None = None
+        self._server: _Server | None = None
+        self._accepting: asyncio.AbstractServer | None = None
 
-    async def start(self, sock: socket.socket) -> None:
-        """Begin to accept on a listening socket, TCP or Unix."""
-        server = _Server(self._guarded, self._max_connections)
-        self._runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_S)
-        await self._runner.setup()
-        await web.SockSite(self._runner, sock).start()
+    async def start(
+        self, sock: socket.socket, *, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Begin to accept on a listening socket, TCP or Unix.
+
+        tls: Of clients; None: they speak plain HTTP.
+        """
+        self._server = _Server(self._guarded, self._max_connections)
+        self._accepting = await asyncio.get_running_loop().create_server(
+            self._server,
+            sock=sock,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else _HANDSHAKE_S,
+            backlog=_BACKLOG,
+        )
 
     async def stop(self) -> None:
         """Stop accepting, end what is open; does nothing where it is stopped."""
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
+        accepting, self._accepting = self._accepting, None
+        if accepting is not None:
+            accepting.close()
+        server, self._server = self._server, None
+        if server is not None:
+            # What has arrived begins to be answered, before idle connections end.
+            await asyncio.sleep(0)
+            server.pre_shutdown()
+            await server.shutdown(_SHUTDOWN_S)
 
     async def _guarded(self, request: web.BaseRequest) -> web.StreamResponse:
         try:

@@ -38,6 +38,12 @@ def check_ways_in(config: Config) -> Iterator[Finding]:
     if config.intake is not None and not pushed:
         message = "no issuer has logout, ssf or global_revocation: all is refused"
         yield warn(_INTAKE, message, ("issuers",))
+    intake = config.intake
+    if intake is not None and intake.tls is None and not intake.listen.is_private:
+        message = (
+            "takes tokens without TLS; add tls, or listen on 127.0.0.1 or a socket"
+        )
+        yield warn((*_INTAKE, "listen"), message, (*_INTAKE, "tls"))
     yield from _check_taps(config)
     yield from _check_names(config, "logout", _logout_name)
     yield from _check_names(config, "ssf", _ssf_name)

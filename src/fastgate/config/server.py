@@ -127,7 +127,7 @@ class Limits(Model):
 
 
 class Tls(Model):
-    """TLS of the data listener; a renewed certificate is picked up within seconds."""
+    """TLS of a listener; a renewed certificate is picked up within seconds."""
 
     cert: FilePath = Field(
         description="Certificate, and those that lead to its authority, in PEM."

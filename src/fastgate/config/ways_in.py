@@ -16,6 +16,7 @@ from pydantic import Field
 from fastgate.config.addresses import Address, Url
 from fastgate.config.algorithms import Algorithm
 from fastgate.config.base import Alias, Model, VisibleText
+from fastgate.config.server import Tls
 from fastgate.config.values import (
     Between,
     Count,
@@ -67,7 +68,11 @@ class Intake(Model):
 
     listen: Address = Field(
         default=Address("127.0.0.1", 8087),
-        description="An address or `unix:/path`. Publish it through a route, with TLS.",
+        description="An address or `unix:/path`. Publish it by a route or `tls`.",
+    )
+    tls: Tls | None = Field(
+        default=None,
+        description="Certificate of this listener. Unset: plain HTTP.",
     )
 
 

@@ -56,6 +56,7 @@ from fastgate.hotpath.gate import Gate
 from fastgate.hotpath.keys import build_keys
 from fastgate.wiring.buses import build_bus, lifetimes_of
 from fastgate.wiring.compiled import counters, decisions, revocations
+from fastgate.wiring.listener_tls import intake_tls
 from fastgate.wiring.node import (
     Node,
     metric_plan,
@@ -101,9 +102,12 @@ async def run_agent(node: Node) -> int:
     await status.start(node.status)
     await agent.start()
     await admin.start(node.admin)
+    tls = intake_tls(config)
     if node.intake is not None:
-        await intake.start(node.intake)
+        tls.start()
+        await intake.start(node.intake, tls=tls.context)
     await ending
+    tls.stop()
     await intake.stop()
     await admin.stop()
     await agent.stop()

@@ -1,7 +1,7 @@
-"""Listener TLS: the certificate of the data listener, in each process that shows it.
+"""Listener TLS: the certificate of a listener, in each process that shows it.
 
 Owns:      the task that looks for a renewed one.
-Called by: wiring.supervisor before the first fork, wiring.worker.
+Called by: wiring.supervisor before the first fork, wiring.worker, wiring.agent.
 """
 
 import asyncio
@@ -10,9 +10,10 @@ import ssl
 
 from fastgate.adapters.tls_files import ServerTls
 from fastgate.config.model import Config
+from fastgate.config.server import Tls
 from fastgate.errors import StartError
 
-__all__ = ["ListenerTls"]
+__all__ = ["ListenerTls", "intake_tls"]
 
 _LOG = logging.getLogger("fastgate.tls")
 # Reason: issuers of certificates overlap old and new by days.
@@ -20,18 +21,21 @@ _LOOK_S = 5.0
 
 
 class ListenerTls:
-    """TLS as the configuration wants it. Raises StartError where its files fail.
+    """TLS as a section of the configuration wants it.
 
-    context: None where clients speak plain HTTP.
+    wanted: None where clients speak plain HTTP; so is `context` then.
+    section: Its name, for messages.
+    Raises StartError where its files fail.
     """
 
-    def __init__(self, config: Config, *, look_s: float = _LOOK_S) -> None:
-        wanted = config.tls
+    def __init__(
+        self, wanted: Tls | None, *, section: str = "tls", look_s: float = _LOOK_S
+    ) -> None:
         self._look_s = look_s
         self._files = (
             None
             if wanted is None
-            else ServerTls(wanted.cert, wanted.key, wanted.client_ca)
+            else ServerTls(wanted.cert, wanted.key, wanted.client_ca, section=section)
         )
         self._task: asyncio.Task[None] | None = None
 
@@ -60,3 +64,9 @@ class ListenerTls:
             else:
                 if renewed:
                     _LOG.info("certificate renewed")
+
+
+def intake_tls(config: Config) -> ListenerTls:
+    """Return the TLS of the intake listener. Raises StartError."""
+    wanted = None if config.intake is None else config.intake.tls
+    return ListenerTls(wanted, section="intake.tls")

@@ -29,7 +29,7 @@ from fastgate.errors import ConfigError, StartError
 from fastgate.wiring.agent import run_agent
 from fastgate.wiring.compiled import counters, revocations
 from fastgate.wiring.installation import check_installation
-from fastgate.wiring.listener_tls import ListenerTls
+from fastgate.wiring.listener_tls import ListenerTls, intake_tls
 from fastgate.wiring.node import LISTS_BYTES, Node
 from fastgate.wiring.process_log import log_to_stderr
 from fastgate.wiring.worker import run_worker
@@ -50,7 +50,8 @@ def serve(config: Config, path: str) -> int:
     state directory or the certificate is refused.
     """
     check_installation(config)
-    ListenerTls(config)
+    ListenerTls(config.tls)
+    intake_tls(config)
     log_to_stderr(config)
     workers = config.workers or len(os.sched_getaffinity(0))
     node = _prepare(config, path, workers)

@@ -164,7 +164,7 @@ async def run_worker(node: Node, slot: int) -> int:
 async def _accept(
     lane: GeneralLane, sock: socket.socket, config: Config, ending: Awaitable[object]
 ) -> None:
-    tls = ListenerTls(config)
+    tls = ListenerTls(config.tls)
     tls.start()
     await lane.start(sock, tls=tls.context)
     await ending
