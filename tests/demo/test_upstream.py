@@ -6,7 +6,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from fastgate.demo.signing import IssuerKeys
-from fastgate.demo.upstream import Upstream
+from fastgate.demo.upstream import DOWNLOAD, LIVE, Upstream
 
 HOST = "127.0.0.1"
 
@@ -79,3 +79,18 @@ async def test_upstream_waits_as_long_as_it_is_told(upstream, monkeypatch):
     await ask(upstream, "/?wait_ms=999999")
     await ask(upstream, "/?wait_ms=-1")
     assert [wait for wait in waits if wait] == [1.5, 10.0]
+
+
+async def test_upstream_has_something_that_goes_on(upstream):
+    """A download without an end, and a WebSocket that says what it was told."""
+    base = f"http://{HOST}:{upstream.port}"
+    async with aiohttp.ClientSession() as session:
+        async with session.get(base + DOWNLOAD) as answer:
+            first = await answer.content.readexactly(1024)
+            second = await answer.content.readexactly(1024)
+            assert first == second == b"x" * 1024
+            assert not answer.content.at_eof()
+        async with session.ws_connect(base + LIVE) as socket:
+            await socket.send_str("hello")
+            assert await socket.receive_str() == "hello"
+    assert upstream.requests == 2

@@ -27,12 +27,20 @@ from fastgate.demo.world import (
     Ports,
 )
 
-__all__ = ["MAX_STALENESS_S", "WORKERS", "Gateway", "gateway_config"]
+__all__ = [
+    "MAX_STALENESS_S",
+    "SESSION_EVENTS",
+    "WORKERS",
+    "Gateway",
+    "gateway_config",
+]
 
 # Reason: the least that `check` accepts; with the default of 10 s the tour's cut would
 # take twice as long to show the same.
 MAX_STALENESS_S: Final = 5
 WORKERS: Final = 2
+# Where a browser learns that its session has ended.
+SESSION_EVENTS: Final = "/session-events"
 _CAPACITY: Final = 100_000
 _READY_S: Final = 30.0
 _LOOK_S: Final = 0.05
@@ -79,6 +87,8 @@ def gateway_config(
                     "max_staleness": f"{MAX_STALENESS_S}s",
                     "on_stale": "deny",
                 },
+                "websocket": True,
+                "session_events": SESSION_EVENTS,
                 "debug": True,
             },
             {"path": OAUTH, "service": "identity", "oauth": True, "debug": True},

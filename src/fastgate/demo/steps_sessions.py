@@ -7,11 +7,14 @@ Source:    DESIGN.md section 8.
 
 import asyncio
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 from fastgate.demo.scene import OK, REFUSED, Scene, hold
+from fastgate.demo.visitor import Tokens
 from fastgate.demo.world import OAUTH, REGIONS
 
-__all__ = ["logout_everywhere"]
+__all__ = ["logout_everywhere", "refused_everywhere", "sign_out"]
 
 _LIMIT_S = 10.0
 _PACE_S = 0.01
@@ -23,19 +26,9 @@ async def logout_everywhere(scene: Scene) -> str:
     other = await scene.sign_in("bob")
     for region in REGIONS:
         await scene.accepted(region, tokens.access)
-    watches = [
-        asyncio.create_task(_refused_at(scene, region, tokens.access))
-        for region in REGIONS
-    ]
-    try:
-        url = f"{scene.gateway('us')}{OAUTH}oauth-logout"
-        form = {"id_token_hint": tokens.id_token}
-        reply = await scene.visitor.ask(url, method="POST", form=form)
-        hold(reply.status == OK, f"the logout was answered {reply.status}")
-        refused_s = await asyncio.gather(*watches)
-    finally:
-        for watch in watches:
-            watch.cancel()
+    refused_s = await refused_everywhere(
+        scene, tokens.access, sign_out(scene, "us", tokens)
+    )
     notice = scene.regions.notices["us"]
     status = notice.last.get("status")
     hold(status == 201, f"the gateway took the logout with {status}")  # noqa: PLR2004 - RFC 9110 section 15.3.2
@@ -50,6 +43,34 @@ async def logout_everywhere(scene: Scene) -> str:
     return (
         f"same token 401 everywhere, after the 201{how}: {shown}; other session lives"
     )
+
+
+async def sign_out(scene: Scene, region: str, tokens: Tokens) -> None:
+    """Sign a user out through a region's gateway."""
+    reply = await scene.visitor.ask(
+        f"{scene.gateway(region)}{OAUTH}oauth-logout",
+        method="POST",
+        form={"id_token_hint": tokens.id_token},
+    )
+    hold(reply.status == OK, f"the logout in {region} was answered {reply.status}")
+
+
+async def refused_everywhere(
+    scene: Scene, token: str, end: Coroutine[Any, Any, None]
+) -> list[float]:
+    """Return when each region refused a token first, time.perf_counter().
+
+    end: What ends its session; begun once every region is being asked.
+    """
+    watches = [
+        asyncio.create_task(_refused_at(scene, region, token)) for region in REGIONS
+    ]
+    try:
+        await end
+        return await asyncio.gather(*watches)
+    finally:
+        for watch in watches:
+            watch.cancel()
 
 
 async def _refused_at(scene: Scene, region: str, token: str) -> float:

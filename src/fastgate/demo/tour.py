@@ -18,6 +18,7 @@ from fastgate.demo.regions import Regions
 from fastgate.demo.scene import Scene, StepError
 from fastgate.demo.steps_faults import agent_down, bus_cut
 from fastgate.demo.steps_keys import key_rotation, kid_flood
+from fastgate.demo.steps_live import forced_logout, window
 from fastgate.demo.steps_messages import first_visit, front_channel, oauth_messages
 from fastgate.demo.steps_sessions import logout_everywhere
 from fastgate.demo.steps_tokens import phantom, refusals, traveller
@@ -41,10 +42,12 @@ STEPS: Final[dict[str, Step]] = {
     "oauth-messages": oauth_messages,
     "refusals": refusals,
     "logout-everywhere": logout_everywhere,
+    "forced-logout": forced_logout,
     "key-rotation": key_rotation,
     "kid-flood": kid_flood,
     "agent-down": agent_down,
     "bus-cut": bus_cut,
+    "window": window,
 }
 _NEED_BUS: Final = frozenset({"bus-cut"})
 # Reason: the longest step waits for a contract to run out, and for a link to heal.

@@ -1,10 +1,12 @@
 """Upstream: an API behind the gateways that answers what it saw.
 
-Owns:      the count of requests that reached this region's API.
+Owns:      the count of requests that reached this region's API; an endless download and
+           an echo by WebSocket, for what goes on for long.
 Called by: demo.regions, one a region; the tour reads its answers.
 """
 
 import asyncio
+import contextlib
 from typing import Any, Final
 
 import orjson
@@ -13,12 +15,20 @@ from aiohttp import web
 from fastgate.demo.server import LoopbackServer, json_answer
 from fastgate.domain import base64url
 
-__all__ = ["Upstream"]
+__all__ = ["DOWNLOAD", "LIVE", "Upstream"]
+
+# Paths of what goes on until somebody ends it.
+DOWNLOAD: Final = "/orders/download"
+LIVE: Final = "/orders/live"
 
 _IDENTITY: Final = "x-fastgate-"
 _MAX_BODY_BYTES: Final = 1 << 20
 _MAX_WAIT_MS: Final = 10_000
 _JWT_PARTS: Final = 3
+_PIECE: Final = b"x" * 1024
+_PIECE_S: Final = 0.05
+# Reason: a visitor that forgets it does not keep it for ever.
+_MOST_PIECES: Final = 1200
 
 
 class Upstream:
@@ -31,6 +41,8 @@ class Upstream:
         self.region = region
         self.requests = 0
         app = web.Application(client_max_size=_MAX_BODY_BYTES)
+        app.router.add_get(DOWNLOAD, self._download)
+        app.router.add_get(LIVE, self._live)
         app.router.add_route("*", "/{tail:.*}", self._answer)
         self._server = LoopbackServer(app)
 
@@ -61,6 +73,25 @@ class Upstream:
             },
             headers={"X-Demo-Region": self.region},
         )
+
+    async def _download(self, request: web.Request) -> web.StreamResponse:
+        self.requests += 1
+        answer = web.StreamResponse(headers={"X-Demo-Region": self.region})
+        await answer.prepare(request)
+        with contextlib.suppress(ConnectionError):  # that is how these end
+            for _ in range(_MOST_PIECES):
+                await answer.write(_PIECE)
+                await asyncio.sleep(_PIECE_S)
+        return answer
+
+    async def _live(self, request: web.Request) -> web.StreamResponse:
+        self.requests += 1
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            if message.type is web.WSMsgType.TEXT:
+                await socket.send_str(message.data)
+        return socket
 
 
 def _identity(request: web.Request) -> dict[str, list[str]]:

@@ -7,7 +7,8 @@ Source:    RFC 6749 section 4.1, RFC 7636.
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -175,6 +176,32 @@ class Visitor:
             body=body,
             ms=(time.perf_counter() - began) * 1e3,
         )
+
+    @asynccontextmanager
+    async def socket(
+        self, url: str, token: str
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """Open a WebSocket. Raises UpstreamError where it is refused."""
+        headers = {"Authorization": f"Bearer {token}"}
+        try:
+            socket = await self._session.ws_connect(url, headers=headers)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise UpstreamError("bad_upstream_response", f"{url}: {error!r}") from error
+        async with socket:
+            yield socket
+
+    @asynccontextmanager
+    async def stream(
+        self, url: str, token: str
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Open a request whose answer is read as it comes. Raises UpstreamError."""
+        headers = {"Authorization": f"Bearer {token}"}
+        try:
+            answer = await self._session.get(url, headers=headers)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise UpstreamError("bad_upstream_response", f"{url}: {error!r}") from error
+        async with answer:
+            yield answer
 
     async def sign_in(
         self, base_url: str, user: str, client_id: str, *, home: str
