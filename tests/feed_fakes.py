@@ -151,6 +151,7 @@ class FakeBus:
         self.lose_acknowledged = 0
         self.lose_answers = 0
         self.lie_empty = False
+        self.hang = self.drop_urgent = False
         self.published: list[tuple[str, str]] = []
         broker.buses.append(self)
 
@@ -185,6 +186,8 @@ class FakeBus:
     ) -> int:
         self._check(self._region)
         assert ttl_s > 0
+        while self.hang:
+            await asyncio.sleep(0.005)
         stream = self._broker.stream(self._region)
         self.published.append((kind, message_id))
         if message_id in stream.ids:
@@ -222,6 +225,14 @@ class FakeBus:
         for bus in self._broker.buses:
             if bus.up and bus._listener is not None:
                 bus._listener.reported("", payload)
+
+    async def urge(self, publisher: str, payload: bytes) -> None:
+        self._check(self._region)
+        if self.drop_urgent:
+            raise ControlError("no such path")
+        for bus in self._broker.buses:
+            if bus.up and self._region not in bus.cut and bus._listener is not None:
+                bus._listener.urged(self._region, publisher, payload)
 
     async def hand(self, home: str, payload: bytes) -> bytes:
         self._check(home)

@@ -499,6 +499,13 @@ class BusListener(Protocol):
         """Take a node's report, this one's too; `sender` as the bus knows, or ""."""
         ...
 
+    def urged(self, origin: str, publisher: str, payload: bytes) -> None:
+        """Take an urgent frame that came besides the stream, this node's own too.
+
+        origin, publisher: Under which it came; only some buses vouch for them.
+        """
+        ...
+
     def connected(self, up: bool) -> None:
         """Learn that the bus can, or can no longer, be reached."""
         ...
@@ -550,6 +557,13 @@ class Bus(Protocol):
 
     async def report(self, payload: bytes) -> None:
         """Send a report to every node of every region; nobody answers."""
+        ...
+
+    async def urge(self, publisher: str, payload: bytes) -> None:
+        """Send an urgent frame to every node of every region, besides the streams.
+
+        Nothing is stored, nobody answers; a stream that hangs does not hold it up.
+        """
         ...
 
     async def hand(self, home: str, payload: bytes) -> bytes:

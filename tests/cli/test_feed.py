@@ -56,6 +56,16 @@ def test_status_shows_a_row_an_origin(there, monkeypatch):
     ]
 
 
+def test_status_says_what_came_by_the_urgent_path(there, monkeypatch):
+    """How many it enforced before the stream brought them, and how many not."""
+    terminal(monkeypatch)
+    heard = {"first": 7, "known": 2, "late": 0}
+    feed = {"origins": [], "urgent": {"said": 3, "unsaid": 1, "heard": heard}}
+    monkeypatch.setattr(there, "status", lambda: {"feed": feed})
+    line = run("feed", "status").stdout.splitlines()[-1]
+    assert line == "urgent path: 3 sent, 1 not · heard: first 7, known 2"
+
+
 def test_verify_asks_the_other_node_as_of_the_same_marks(there, other):
     """Equal digests: neither has what the other one lacks."""
     there.origins = other.origins = said(4, "ab")

@@ -28,6 +28,7 @@ class Listener:
     stored: list[Stored] = field(default_factory=list)
     reports: list[bytes] = field(default_factory=list)
     up: list[bool] = field(default_factory=list)
+    urgent: list[tuple[str, str, bytes]] = field(default_factory=list)
 
     def live(self, stored: Stored) -> None:
         self.stored.append(stored)
@@ -35,6 +36,9 @@ class Listener:
     def reported(self, sender: str, payload: bytes) -> None:
         assert sender in {"", "eu/gw"}
         self.reports.append(payload)
+
+    def urged(self, origin: str, publisher: str, payload: bytes) -> None:
+        self.urgent.append((origin, publisher, payload))
 
     def connected(self, up: bool) -> None:
         self.up.append(up)
@@ -175,6 +179,24 @@ async def test_report_comes_back_to_its_sender(rig):
         pytest.skip("the fake carries reports of real feeds only")
     await rig.bus.report(b"here")
     await until(lambda: rig.listener.reports == [b"here"])
+
+
+async def test_urgent_frame_reaches_whoever_is_connected_and_is_not_stored(rig):
+    """Under the name of its publisher; on one host there is nobody to tell."""
+    other, listener = rig.connect(), Listener()
+    await other.start(listener)
+    try:
+        await until(lambda: listener.up == [True])
+        await rig.bus.urge(rig.journal.publisher, b"now")
+        if rig.bus.name == "local":
+            await rig.say("a")
+            await until(lambda: rig.heard() == ["a"])
+            assert listener.urgent == []
+            return
+        await until(lambda: listener.urgent == [("eu", rig.journal.publisher, b"now")])
+        assert (await rig.bus.state("eu")).last == 0
+    finally:
+        await other.stop()
 
 
 async def test_stream_of_a_region_that_does_not_exist_is_an_error(rig):

@@ -125,6 +125,8 @@ async def test_gateways_do_their_work_with_the_least_rights(server):
         assert found == [b"a", b"b"]
         await first.report(b"{}")
         await until(lambda: other.reports == [b"eu/gw-eu-1"])
+        await first.urge("gw-eu-1.p", b"now")
+        await until(lambda: other.urgent == [("eu", "gw-eu-1.p", b"now")])
         assert await first.hand("eu", b"event") == b"taken:event"
 
 

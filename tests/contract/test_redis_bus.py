@@ -170,6 +170,8 @@ async def test_account_of_a_region_writes_its_own_stream_only(tmp_path):
         await say(bus, b"a")
         await bus.report(b"here")
         await until(lambda: listener.reports)
+        await bus.urge(PUBLISHER, b"now")
+        await until(lambda: listener.urgent == [("eu", PUBLISHER, b"now")])
         assert await bus.hand("eu", b"event") == b"taken:event"
         assert (await bus.state("eu")).last == 1
         async with connected(foreign) as refused:

@@ -11,6 +11,7 @@ PLAN = MetricPlan(
 RELOADS = "fastgate_config_reloads_total"
 GAPS = "fastgate_revocation_feed_gaps_total"
 REJECTED = "fastgate_revocation_feed_rejected_total"
+URGENT = "fastgate_revocation_urgent_total"
 
 
 class Row:
@@ -30,7 +31,11 @@ class Row:
 
 def feed(**line):
     """A feed's status with one origin."""
-    return {"origins": [{"origin": "us", "age_s": 1.5} | line], "connected": True}
+    return {
+        "origins": [{"origin": "us", "age_s": 1.5} | line],
+        "connected": True,
+        "urgent": {"heard": {"first": 5, "late": 0}},
+    }
 
 
 def test_total_is_copied_as_often_as_one_likes():
@@ -62,6 +67,7 @@ def test_feed_counts_have_a_column_for_each_origin_and_cause():
     assert row.get(GAPS, "eu") == 0
     assert row.get(REJECTED, "us", "malformed") == 2
     assert row.get(REJECTED, "us", "version") == 1
+    assert row.get(URGENT, "first") == 5
 
 
 def test_origin_outside_the_plan_is_passed_over():

@@ -184,7 +184,7 @@ async def test_feed_survives_and_proves_on_when_anything_is_thrown_at_it(net):
     began = us.clock.boot_ns()
     await until(lambda: us.has() and us.newer("eu", began))
     assert us.feed.trackers["eu"].faults.total() >= 400
-    assert us.feed.rejected == 500
+    assert us.feed.receipts.rejected == 500
 
 
 async def test_report_is_refused_when_it_speaks_for_another_node(net):
@@ -192,7 +192,7 @@ async def test_report_is_refused_when_it_speaks_for_another_node(net):
     eu, _, _ = await world(net)
     payload = encode_report(Report("us", "gw-us-1", "00" * 8, {"eu": 10**6}))
     eu.feed.reported("ap/gw-ap-1", payload)
-    assert eu.feed.rejected == 1
+    assert eu.feed.receipts.rejected == 1
     assert eu.feed.receipts.positions()["us/gw-us-1"]["eu"] < 10**6
 
 

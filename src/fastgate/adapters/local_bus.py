@@ -88,6 +88,12 @@ class LocalBus:
         if self._listener is not None:
             self._listener.reported("", payload)
 
+    async def urge(self, publisher: str, payload: bytes) -> None:
+        """Do nothing: one agent writes the index that all workers of the host read.
+
+        An event is in it before it is published, so no path could be shorter.
+        """
+
     async def hand(self, home: str, payload: bytes) -> bytes:  # noqa: ARG002  # nobody there
         """Raise ControlError: this node stands in for every region itself."""
         raise ControlError(f"{home} is not on this host")

@@ -24,6 +24,7 @@ from fastgate.cli.output import (
     EXIT_FAILURE,
     EXIT_USAGE,
     fail,
+    is_terminal,
     print_json,
     print_line,
     show,
@@ -57,6 +58,16 @@ def status(
     feed = ask(client(admin, config), "GET", "/v1/status").document.get("feed", {})
     rows = [_row(line) for line in feed.get("origins", [])]
     show(feed, _COLUMNS, rows, as_json=as_json)
+    urgent = feed.get("urgent")
+    if urgent and is_terminal() and not as_json:
+        print_line((_urgent(urgent), ""))
+
+
+def _urgent(urgent: dict[str, Any]) -> str:
+    heard = urgent.get("heard") or {}
+    counts = (f"{plain(name)} {plain(count)}" for name, count in heard.items() if count)
+    said = f"{plain(urgent.get('said'))} sent, {plain(urgent.get('unsaid'))} not"
+    return f"urgent path: {said} · heard: {', '.join(counts) or 'nothing'}"
 
 
 def _row(line: dict[str, Any]) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ class ColumnFollower:
         self._row.set(column, base + total)
 
     def follow_feed(self, feed: Mapping[str, Any]) -> None:
-        """Copy what `Feed.status` counts by origin."""
+        """Copy what `Feed.status` counts by origin, and of the urgent path."""
         for line in feed["origins"]:
             origin = line["origin"]
             self.follow(
@@ -59,6 +59,8 @@ class ColumnFollower:
                 self.follow(
                     "fastgate_revocation_feed_rejected_total", [origin, cause], count
                 )
+        for result, count in feed["urgent"]["heard"].items():
+            self.follow("fastgate_revocation_urgent_total", [result], count)
 
     def follow_reloads(self, counts: Mapping[str, int]) -> None:
         """Copy how many reloads came to what."""

@@ -118,9 +118,20 @@ class Enforcement:
             return not lost
         spoken = event.origin in self._speaks_for
         self._note_kid(event, spoken=spoken)
-        fits = self.store.add(
+        return self.fitted(self._store(event, spoken=spoken))
+
+    def add(self, event: Event) -> bool:
+        """Take an event that no stream has said yet; False where it did not fit.
+
+        event: Live, and hashed with a key that is known here. Nothing follows from
+        what does not fit: the stream brings it again, and that counts.
+        """
+        return self._store(event, spoken=False)
+
+    def _store(self, event: Event, *, spoken: bool) -> bool:
+        return self.store.add(
             event.id,
-            KIND_CODES[event.kind],
+            KIND_CODES[event.kind] if event.kind else 0,
             event.key,
             event.expires,
             event.cutoff,
@@ -131,7 +142,6 @@ class Enforcement:
             spoken,
             self.now_s,
         )
-        return self.fitted(fits)
 
     def apply(self, frame: EventFrame, position: int) -> bool:
         """Take a batch of a stream; False where something does not fit."""
@@ -171,6 +181,13 @@ class Enforcement:
         for _ in range(_SEGMENTS_AT_ONCE):
             self.store.sweep(self._swept, self.now_s)
             self._swept = (self._swept + 1) % SEGMENT_COUNT
+
+    def has(self, event: Event) -> bool:
+        """Tell whether an event is known here, lifted or not."""
+        return any(
+            known.id == event.id and known.origin == event.origin
+            for known in self.about(event.key)
+        )
 
     def is_lifted(self, event: Event) -> bool:
         """Tell whether its origin has lifted an event."""

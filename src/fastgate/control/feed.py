@@ -33,11 +33,11 @@ from fastgate.control.receipts import Receipts
 from fastgate.control.restoring import Restoring
 from fastgate.control.snapshots import Snapshots
 from fastgate.control.steady import SteadyWall
+from fastgate.control.urgent import Urgent
 from fastgate.domain.entry import Entry
 from fastgate.domain.event import Batch
-from fastgate.domain.frame import NAME, FrameError
+from fastgate.domain.frame import NAME
 from fastgate.domain.freshness import NonceLog
-from fastgate.domain.marker import decode_report
 from fastgate.domain.stream import Stored
 from fastgate.errors import ConfigError, ControlError
 from fastgate.ports import Bus, Clock, Journal, RevocationWriter, SnapshotStore
@@ -95,7 +95,6 @@ class Feed:
         self.bus_up = False
         self.seal = seal or FrameSeal()
         self.started_ns = clock.boot_ns()
-        self.rejected = 0
         self.proofs = Proofs(self, writer)
         self.alarms_on: set[tuple[str, str]] = set()
         self._alarms = alarms
@@ -118,6 +117,7 @@ class Feed:
         self._tasks: list[asyncio.Task[None]] = []
         self.canaries = Canaries(self)
         self.receipts = Receipts()
+        self.urgent = Urgent(self)
         self.publisher = Publisher(
             origin=region,
             journal=journal,
@@ -126,6 +126,7 @@ class Feed:
             insert=self.canaries.watching(self.enforcement.insert),
             acked=self._acked,
             alarm=self.alarm,
+            urge=self.urgent.say,
             seal=self.seal,
         )
         self.handover = Handover(
@@ -226,6 +227,7 @@ class Feed:
             self.publisher.verified()
         else:
             self._supervise("handover", self.handover.run)
+            self._supervise("urgent", self.urgent.run)
             self._supervise("report", self.pulse.report)
             self._supervise("marker", self.pulse.mark)
             self._supervise("restore", self.restoring.run)
@@ -295,16 +297,12 @@ class Feed:
             tracker.spoil(now_ns)
 
     def reported(self, sender: str, payload: bytes) -> None:
-        """Take a node's report; it must speak for whoever the bus says it is."""
-        try:
-            report = decode_report(payload)
-        except FrameError:
-            self.rejected += 1
-            return
-        if sender in {"", report.sender}:
-            self.receipts.reported(report, self.clock.boot_ns())
-        else:
-            self.rejected += 1
+        """Take a node's report."""
+        self.receipts.heard(sender, payload, self.clock.boot_ns())
+
+    def urged(self, origin: str, publisher: str, payload: bytes) -> None:
+        """Take an urgent frame that came besides the stream."""
+        self.urgent.heard(origin, publisher, payload)
 
     def connected(self, up: bool) -> None:
         """Note whether the bus can be reached."""

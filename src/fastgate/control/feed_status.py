@@ -38,7 +38,8 @@ def status(feed: "Feed") -> dict[str, Any]:
         },
         "origins": [_origin(feed, origin) for origin in feed.origins],
         "nodes": {name: dict(at) for name, at in feed.receipts.positions().items()},
-        "rejected_reports": feed.rejected,
+        "rejected_reports": feed.receipts.rejected,
+        "urgent": feed.urgent.status(),
         "events": feed.enforcement.store.stats(),
         "restored": feed.restoring.restored,
         "snapshot": {

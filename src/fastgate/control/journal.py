@@ -50,6 +50,7 @@ class Publisher:
     origin: The region that this node speaks for.
     insert: Puts an event into the own index; False where it is full.
     acked: Told of each batch that the stream took, before anybody is answered.
+    urge: Told of each urgent event that is in journal and index, and not published.
     alarm: Called with name, dependency and whether it is on.
     seal: Signs what is published; by default nothing is signed.
     """
@@ -64,8 +65,10 @@ class Publisher:
         insert: Callable[[Event], bool],
         acked: Callable[[Batch, int], None],
         alarm: Callable[[str, str, bool], None],
+        urge: Callable[[Kept], None] = lambda _: None,
         seal: FrameSeal | None = None,
     ) -> None:
+        self._urge = urge
         self._seal = seal or FrameSeal()
         self._origin = origin
         self._journal = journal
@@ -188,6 +191,8 @@ class Publisher:
             return published
         self._sent.note(kept.event.seq, kept.event.id)
         waiting = self._queue(kept, ack=ack)
+        if kept.event.urgent:
+            self._urge(kept)
         self._work.set()
         return waiting
 

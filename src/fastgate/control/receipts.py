@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TypedDict
 
-from fastgate.domain.marker import MAX_ECHOES, Report
+from fastgate.domain.frame import FrameError
+from fastgate.domain.marker import MAX_ECHOES, Report, decode_report
 
 __all__ = ["Receipts", "RegionReceipt", "Watch"]
 
@@ -66,6 +67,22 @@ class Receipts:
     def __init__(self) -> None:
         self._nodes: OrderedDict[str, _Node] = OrderedDict()
         self._watches: list[Watch] = []
+        self.rejected = 0
+
+    def heard(self, sender: str, payload: bytes, now_ns: int) -> None:
+        """Take a report as it came; it must speak for whoever the bus says it is.
+
+        sender: As the bus knows, "" where it does not.
+        """
+        try:
+            report = decode_report(payload)
+        except FrameError:
+            self.rejected += 1
+            return
+        if sender in {"", report.sender}:
+            self.reported(report, now_ns)
+        else:
+            self.rejected += 1
 
     def reported(self, report: Report, now_ns: int) -> None:
         """Take a report."""

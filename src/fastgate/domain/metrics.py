@@ -305,6 +305,11 @@ METRICS: tuple[Metric, ...] = (
         ("cause", tuple(fault.value for fault in FaultKind)),
     ),
     _count(
+        "revocation_urgent_total",
+        "Events of the urgent path by what came of them; frames where none was read.",
+        ("result", ("first", "known", "late", "flood", "rejected", "full")),
+    ),
+    _count(
         "intake_total",
         "Logouts, security events and requests of issuers, by what came of them.",
         ("way", ("logout", "push", "poll", "global", "tap")),

@@ -150,6 +150,10 @@ class KafkaBus:
         """Send a report to every node of every region; nobody answers."""
         self._talk.report(payload)
 
+    async def urge(self, publisher: str, payload: bytes) -> None:
+        """Send an urgent frame through the region's topic for talk."""
+        self._talk.urge(publisher, payload)
+
     async def hand(self, home: str, payload: bytes) -> bytes:
         """Hand an event to a gateway of its home; return the answer."""
         return await self._talk.hand(home, payload)

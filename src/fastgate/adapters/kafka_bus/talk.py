@@ -1,4 +1,4 @@
-"""Kafka talk: reports to everybody, and events handed to one gateway of their home.
+"""Kafka talk: reports and urgent frames to all, events handed to one of their home.
 
 Owns:      who was heard of late, and the questions that wait for an answer.
 Called by: adapters.kafka_bus.bus.
@@ -30,7 +30,7 @@ __all__ = ["Talk"]
 
 _log = logging.getLogger(__name__)
 
-_REPORT, _ASK, _ANSWER = b"report", b"ask", b"answer"
+_REPORT, _ASK, _ANSWER, _URGENT = b"report", b"ask", b"answer", b"urgent"
 # Reason: reports come once a second; two may be late.
 _HEARD_S = 3.0
 _MAX_HEARD = 4_096
@@ -73,6 +73,10 @@ class Talk:
     def report(self, payload: bytes) -> None:
         """Send a report to every node. Raises ControlError."""
         self._say(payload, _REPORT)
+
+    def urge(self, publisher: str, payload: bytes) -> None:
+        """Send an urgent frame to every node. Raises ControlError."""
+        self._say(payload, _URGENT, name=publisher)
 
     def _say(self, payload: bytes, what: bytes, to: str = "", name: str = "") -> None:
         headers = {"t": what.decode(), "to": to, "id": name}
@@ -125,6 +129,8 @@ class Talk:
         if what == _REPORT:
             self._hear(sender)
             listener.reported("", payload)
+        elif what == _URGENT:
+            listener.urged(region, name, payload)
         elif headers.get("to", b"").decode("ascii", "replace") != self._me:
             return
         elif what == _ANSWER:

@@ -97,6 +97,7 @@ class NatsBus:
         for origin in self._origins:
             await client.subscribe(f"fg.live.{origin}.>", cb=self._on_live)
         await client.subscribe("fg.ack.*.*", cb=self._on_report)
+        await client.subscribe("fg.urgent.*.*.*", cb=self._on_urgent)
         hands = f"fg.hand.{self._region}"
         await client.subscribe(f"{hands}.*", queue=hands, cb=self._on_hand)
 
@@ -237,6 +238,12 @@ class NatsBus:
         with translated():
             await client.publish(f"fg.ack.{self._region}.{self._node}", payload)
 
+    async def urge(self, publisher: str, payload: bytes) -> None:
+        """Send an urgent frame by core NATS, which no stream stores or holds up."""
+        client = self._link.connected()
+        with translated():
+            await client.publish(f"fg.urgent.{self._region}.{publisher}", payload)
+
     async def hand(self, home: str, payload: bytes) -> bytes:
         """Hand an event to any gateway of its home; return the answer."""
         subject = f"fg.hand.{home}.{self._node}"
@@ -253,6 +260,11 @@ class NatsBus:
         sender = "/".join(msg.subject.split(".")[2:])
         if self._listener is not None:
             self._listener.reported(sender, msg.data)
+
+    async def _on_urgent(self, msg: Msg) -> None:
+        _, _, origin, publisher = msg.subject.split(".", 3)
+        if self._listener is not None:
+            self._listener.urged(origin, publisher, msg.data)
 
     async def _on_hand(self, msg: Msg) -> None:
         if len(self._hands) >= _MAX_HANDS:

@@ -166,6 +166,12 @@ class RedisBus:
         """Send a report to every node of every region; nobody answers."""
         await self._talk.report(self._link.connected(), payload)
 
+    async def urge(self, publisher: str, payload: bytes) -> None:
+        """Send an urgent frame through a channel, which keeps nothing."""
+        if len(payload) > _MAX_PAYLOAD_BYTES:
+            raise ControlError("too large")
+        await self._talk.urge(self._link.connected(), publisher, payload)
+
     async def hand(self, home: str, payload: bytes) -> bytes:
         """Hand an event to any gateway of its home; return the answer."""
         return await self._talk.hand(self._link.connected(), home, payload)

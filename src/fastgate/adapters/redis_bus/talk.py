@@ -1,4 +1,4 @@
-"""Redis talk: reports to everybody, and events handed to one gateway of their home.
+"""Redis talk: reports and urgent frames to all, events handed to one of their home.
 
 Owns:      the subscriptions, and the questions that wait for an answer.
 Called by: adapters.redis_bus.bus.
@@ -47,6 +47,7 @@ class Talk:
         listener: Callable[[], BusListener | None],
     ) -> None:
         self._names = names
+        self._region = region
         self._hand = names.channel("hand", region, node)
         self._re = names.channel("re", region, node)
         self._ack = names.channel("ack", region, node)
@@ -60,6 +61,12 @@ class Talk:
         """Send a report to every node. Raises ControlError."""
         with translated():
             await client.publish(self._ack, payload)
+
+    async def urge(self, client: Redis, publisher: str, payload: bytes) -> None:
+        """Send an urgent frame to every node. Raises ControlError."""
+        channel = self._names.channel("urgent", self._region, publisher)
+        with translated():
+            await client.publish(channel, payload)
 
     async def hand(self, client: Redis, home: str, payload: bytes) -> bytes:
         """Hand an event to any gateway of its home; return the answer.
@@ -95,7 +102,8 @@ class Talk:
         """
         with translated():
             async with client.pubsub() as heard:
-                await heard.psubscribe(self._names.channel("ack", "*", "*"))
+                acks = self._names.channel("ack", "*", "*")
+                await heard.psubscribe(acks, self._names.channel("urgent", "*", "*.*"))
                 await heard.subscribe(self._hand, self._re)
                 await self._listen(heard, client, up)
 
@@ -104,7 +112,7 @@ class Talk:
     ) -> None:
         clock = asyncio.get_running_loop().time
         answered = clock()
-        missing, pinged = 3, 0.0
+        missing, pinged = 4, 0.0
         while True:
             if clock() - pinged >= _PING_S:
                 await heard.ping()
@@ -127,7 +135,11 @@ class Talk:
         if message["type"] == "pmessage":
             # Redis lets every account that may listen there speak there, so a channel
             # is nobody's word.
-            listener.reported("", data)
+            urgent = self._names.urgent_of(message.get("channel"))
+            if urgent is None:
+                listener.reported("", data)
+            else:
+                listener.urged(*urgent, data)
         elif message["type"] == "message":
             head, line, rest = data[:_MAX_ENVELOPE].partition(b"\n")
             if not line:

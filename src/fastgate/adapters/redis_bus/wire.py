@@ -65,6 +65,7 @@ class Names:
         self._reply = re.compile(
             rf"{re.escape(prefix)}\.re\.{_CHANNEL_PART}\.{_CHANNEL_PART}".encode()
         )
+        self._urgent = f"{prefix}.urgent.".encode()
 
     def log(self, origin: str) -> str:
         """Return the stream of an origin."""
@@ -83,8 +84,20 @@ class Names:
         return f"{self.log(origin)}.once.{message_id}"
 
     def channel(self, what: str, region: str, node: str) -> str:
-        """Return a channel: `ack` for reports, `hand` for events, `re` for answers."""
+        """Return a channel.
+
+        what: `ack` for reports, `hand` for events, `re` for answers, `urgent`, which
+            has a publisher in the place of the node.
+        """
         return f"{self.prefix}.{what}.{region}.{node}"
+
+    def urgent_of(self, channel: object) -> tuple[str, str] | None:
+        """Return origin and publisher of a channel for urgent frames; None: another."""
+        if not isinstance(channel, bytes) or not channel.startswith(self._urgent):
+            return None
+        text = channel[len(self._urgent) :].decode("ascii", "replace")
+        origin, _, publisher = text.partition(".")
+        return origin, publisher
 
     def is_reply(self, channel: bytes) -> bool:
         """Tell whether an answer may be sent there."""
