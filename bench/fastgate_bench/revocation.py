@@ -25,6 +25,7 @@ from fastgate_bench.gateways import FASTGATE, Place, running
 from fastgate_bench.histogram import curve, decoded, encoded, statistics
 from fastgate_bench.machine import Pins, choose_pins
 from fastgate_bench.options import Options, Tell
+from fastgate_bench.reader_pause import pause_stages
 from fastgate_bench.revocation_feed import feed_stages
 from fastgate_bench.revoker import Revoker
 from fastgate_bench.stand_ins import free_ports, upstream
@@ -34,6 +35,7 @@ from fastgate_bench.tokens import Issuer
 __all__ = ["run"]
 
 _KEYS_PER_TOKEN: Final = 6
+_EXPIRING: Final = 1_000_000
 _AGE_NS: Final = 10**10
 _CLEAR: Final = 1
 _REVOKED: Final = 2
@@ -93,6 +95,9 @@ async def run(options: Options, tell: Tell) -> Measured:
     tell("applying batches", 0.58)
     stages = await asyncio.to_thread(feed_stages, size.entries[-1][1])
     measured.stages.extend(stages)
+    tell("reading while entries expire", 0.59)
+    entries = min(size.entries[-1][1], _EXPIRING)
+    measured.stages.extend(await asyncio.to_thread(pause_stages, entries))
     measured.charts.append(
         Lines(
             "Cost of a look-up against number of revocations",
