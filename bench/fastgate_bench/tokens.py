@@ -41,8 +41,11 @@ class Issuer:
         """The public half."""
         return self._key.public_key()
 
-    def token(self, region: str = "eu", **claims: Any) -> str:
-        """Return a token that was never made before; `claims` replace its own."""
+    def token(self, region: str | None = "eu", **claims: Any) -> str:
+        """Return a token that was never made before; `claims` replace its own.
+
+        region: Its claim; None: it has none.
+        """
         self._made += 1
         now_s = int(time.time())
         body = {
@@ -55,7 +58,7 @@ class Issuer:
             "sid": f"s-{self._made:010}",
             "client_id": "web",
             "scope": "orders read",
-            "region": region,
+            **({} if region is None else {"region": region}),
         } | claims
         signed = f"{self._header}.{base64url.encode(orjson.dumps(body))}"
         return f"{signed}.{base64url.encode(self._sign(signed.encode()))}"

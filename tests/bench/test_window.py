@@ -9,7 +9,7 @@ import pytest
 
 from fastgate_bench.stand_ins import free_ports
 from fastgate_bench.window.checker import Logs, judge
-from fastgate_bench.window.faults import FAULTS, plan
+from fastgate_bench.window.faults import FAULTS, places, plan
 from fastgate_bench.window.links import FaultLink
 
 S = 1_000_000_000
@@ -92,13 +92,21 @@ def test_logs_are_read_on_from_where_the_last_round_ended(tmp_path):
 
 def test_rounds_meet_every_fault_and_can_be_run_again():
     """The number of a round names its first fault; the rest follows from the seed."""
-    first = [plan(number, random.Random(f"7/{number}")) for number in range(60)]
-    again = [plan(number, random.Random(f"7/{number}")) for number in range(60)]
+    first = [plan(number, random.Random(f"7/{number}")) for number in range(200)]
+    again = [plan(number, random.Random(f"7/{number}")) for number in range(200)]
     assert first == again
-    assert {faults[0].name for faults in first} == set(FAULTS)
+    assert [faults[0].name for faults in first[: len(FAULTS)]] == list(FAULTS)
     for faults in first:
-        places = [(FAULTS[f.name][0].partition("-")[0], f.target) for f in faults]
-        assert len(places) == len(set(places))
+        taken = [place for f in faults for place in places(FAULTS[f.name][0], f.target)]
+        assert len(taken) == len(set(taken))
+
+
+def test_what_restarts_all_nodes_is_alone_with_them():
+    """Two faults that start one node would leave a process of which nobody knows."""
+    assert places("nodes", "all") >= places("node", "us-1")
+    assert places("publisher", "eu-1") & places("node", "eu-1")
+    assert places("publisher", "eu-1") & places("bus-region", "eu")
+    assert not places("publisher", "eu-1") & places("node", "eu-2")
 
 
 @contextlib.asynccontextmanager

