@@ -180,7 +180,7 @@ class Intake:
             if not matching:
                 raise NoticeError(Fault.CREDENTIALS, "the bearer token is not right")
             kind, value = end_of(subject, matching[0], sessions=True)
-            notice = Notice(matching[0].alias, kind, value)
+            notice = Notice(matching[0].alias, kind, value, urgent=True)
             return await self._revoke(Way.GLOBAL, notice, {})
 
         await self._counted(Way.GLOBAL, take)
@@ -304,6 +304,7 @@ class Intake:
             "value": notice.value,
             "home": self._home(claims),
             "issued_before": notice.issued_before,
+            "urgent": notice.urgent,
             "reason": way.value,
             "id": notice.id,
         }

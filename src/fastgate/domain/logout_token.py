@@ -73,10 +73,10 @@ def read_logout_token(
     sid, sub = text_of(claims, "sid"), text_of(claims, "sub")
     id_ = notice_id("logout", rules.issuer, jti)
     if sid is not None and not rules.by_user:
-        return Notice(rules.alias, Kind.SID, sid, id=id_, issued=issued)
+        return Notice(rules.alias, Kind.SID, sid, None, id_, issued, urgent=True)
     if sub is None:
         raise NoticeError(Fault.CLAIMS, "sub is missing")
-    return Notice(rules.alias, Kind.SUB, sub, float(issued), id_, issued)
+    return Notice(rules.alias, Kind.SUB, sub, float(issued), id_, issued, urgent=True)
 
 
 def _times(claims: Mapping[str, object], rules: LogoutRules, now_s: float) -> int:

@@ -73,6 +73,7 @@ class Notice:
         name of its own each time.
     issued: When the issuer said it, seconds since 1970; -1: it did not.
     home: Home region of the user, where a claim names one.
+    urgent: Sessions end, so what is open of them ends at once.
     """
 
     issuer: str
@@ -82,6 +83,7 @@ class Notice:
     id: str = ""
     issued: int = -1
     home: str | None = None
+    urgent: bool = False
 
 
 def notice_id(way: str, issuer: str, jti: str) -> str:

@@ -136,12 +136,13 @@ def read_event(
         return Heard(jti, str(state) if known else "")
     if not _ends_something(name, event, rules):
         return Heard(jti)
-    kind, value = end_of(
-        claims.get("sub_id"), rules.subjects, sessions=name == _SESSION_REVOKED
-    )
+    sessions = name == _SESSION_REVOKED
+    kind, value = end_of(claims.get("sub_id"), rules.subjects, sessions=sessions)
     before = _cutoff(event, issued, now_s) if kind is Kind.SUB else None
     id_ = notice_id("set", rules.issuer, jti)
-    return Notice(rules.subjects.alias, kind, value, before, id_, issued)
+    return Notice(
+        rules.subjects.alias, kind, value, before, id_, issued, urgent=sessions
+    )
 
 
 def set_error(fault: Fault) -> str:

@@ -73,7 +73,13 @@ def read_revoked_token(
         if sid is not None:
             named.append((Kind.SID, sid))
     return tuple(
-        Notice(rules.alias, k, v, id=notice_id(f"tap-{k.value}", rules.issuer, jti))
+        Notice(
+            rules.alias,
+            k,
+            v,
+            id=notice_id(f"tap-{k.value}", rules.issuer, jti),
+            urgent=k is Kind.SID,
+        )
         for k, v in named
     )
 
@@ -87,10 +93,10 @@ def read_ended_session(claims: Mapping[str, object], rules: TappedRules) -> Noti
     _check_issuer(claims, rules)
     sid, sub = text_of(claims, "sid"), text_of(claims, "sub")
     if sid is not None:
-        return Notice(rules.alias, Kind.SID, sid)
+        return Notice(rules.alias, Kind.SID, sid, urgent=True)
     if sub is None:
         raise NoticeError(Fault.CLAIMS, "sid and sub are missing")
-    return Notice(rules.alias, Kind.SUB, sub)
+    return Notice(rules.alias, Kind.SUB, sub, urgent=True)
 
 
 def _check_issuer(claims: Mapping[str, object], rules: TappedRules) -> None:
