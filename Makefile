@@ -87,8 +87,8 @@ bench: install ## Token, gate and revocations against their floors
 	$(BIN)/fastgate bench decision
 
 ROUNDS ?= 100
-window: install ## The worst window of a revoked token over ROUNDS of faults; about 20 s each
-	$(BIN)/fastgate bench window --rounds $(ROUNDS) --rate 40 --results bench/results
+window: install ## The worst window of a revoked token over ROUNDS of faults; about 25 s each
+	$(BIN)/fastgate bench window --rounds $(ROUNDS) --rate 60 --results bench/results
 
 dist: install ## sdist and wheel in dist/
 	$(BIN)/python -m build --quiet

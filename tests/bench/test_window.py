@@ -4,13 +4,20 @@ import asyncio
 import contextlib
 import json
 import random
+import signal
 
 import pytest
 
+from fastgate_bench.budget import read_budgets
+from fastgate_bench.figures import Measured
+from fastgate_bench.options import Options
 from fastgate_bench.stand_ins import free_ports
-from fastgate_bench.window.checker import Logs, judge
+from fastgate_bench.suite import SUPPLIED
+from fastgate_bench.window import rounds
+from fastgate_bench.window.checker import Findings, Logs, judge
 from fastgate_bench.window.faults import FAULTS, places, plan
 from fastgate_bench.window.links import FaultLink
+from fastgate_bench.window.totals import Totals, note
 
 S = 1_000_000_000
 
@@ -172,3 +179,94 @@ async def test_a_link_that_is_reset_breaks_and_refuses():
         its_writer.write(b"again")
         assert await again.readexactly(5) == b"AGAIN"
         its_writer.transport.abort()
+
+
+def test_a_falsified_log_is_found(tmp_path):
+    """One request after a 201 that reached the upstream ten seconds late, in files."""
+    client, upstream = tmp_path / "client", tmp_path / "upstream"
+    lines = [revocation(f"r{n}", n * S) for n in range(1, 50)]
+    lines += [request(f"q{n}", f"r{n}", 401) for n in range(1, 50)]
+    client.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    upstream.write_text("good-1 5\n")
+    lines, first, count, _ = Logs(client, upstream).read()
+    assert judge(lines, first, count, frozenset()).window_ns == 0
+    # The gateway's answer to its client still says 401.
+    upstream.write_text(f"good-1 5\nq17 {27 * S + 1}\n")
+    lines, first, count, _ = Logs(client, upstream).read()
+    found = judge(lines, first, count, frozenset())
+    assert found.window_ns == 10 * S + 1
+    assert found.accepted_after == 1
+    assert found.worst == "q17 with r17 at eu-1"
+
+
+def budgets_of(totals):
+    measured = Measured()
+    totals.into(measured)
+    budgets = read_budgets(SUPPLIED / "window.yaml", "window")
+    return {figure.metric: figure for figure in budgets.judge(measured)}, measured
+
+
+def test_a_run_that_was_ended_keeps_its_rounds_and_fails():
+    """What is there is judged; what is missing is a missed budget of its own."""
+    totals = Totals(wanted=3)
+    faults = plan(0, random.Random(4))
+    totals.add(faults, Findings(window_ns=2 * S, checked=7), 1.5)
+    figures, measured = budgets_of(totals)
+    assert figures["window max"].value == 2.0
+    assert figures["window max"].ok
+    assert figures["rounds-missing count"].value == 2
+    assert not figures["rounds-missing count"].ok
+    assert "it was ended after 1 of 3 rounds" in measured.notes
+    assert measured.conditions["faults_met"]["link-cut"] == 1
+
+
+def test_a_run_that_is_whole_misses_nothing():
+    """All budgets of the file are met by figures of these names."""
+    totals = Totals(wanted=1)
+    totals.add(plan(0, random.Random(4)), Findings(), 1.5)
+    figures, _ = budgets_of(totals)
+    assert all(figure.ok for figure in figures.values())
+
+
+@pytest.mark.parametrize("what", ["lost", "refused", "unhealed"])
+def test_what_went_wrong_fails_the_run(what):
+    """One of anything is too many."""
+    found = Findings()
+    getattr(found, what).append("it")
+    totals = Totals(wanted=1)
+    totals.add(plan(0, random.Random(4)), found, 1.5)
+    figures, _ = budgets_of(totals)
+    assert [name for name, figure in figures.items() if not figure.ok] == [
+        f"{'good-' if what == 'refused' else ''}{what} count"
+    ]
+
+
+def test_the_line_about_a_round_is_bounded():
+    """Ten thousand lost tokens are a number and a few names."""
+    found = Findings(lost=["x" * 300] * 10_000, refused=["y" * 300] * 10_000)
+    line = note(3, "link-cut(ap) 5.0s", found, ["a burst"])
+    assert "10000 lost" in line
+    assert len(line) < 2_000
+
+
+async def test_a_signal_ends_the_rounds_and_keeps_those_before(monkeypatch):
+    """SIGTERM as SIGINT: the run returns what it has, and stops the rig."""
+    stopped = []
+
+    async def a_round(self, number, faults):
+        if number:
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.Event().wait()
+        self._totals.add(faults, Findings(window_ns=S, checked=1), 0.5)
+
+    async def stop(self):
+        stopped.append(True)
+
+    monkeypatch.setattr(rounds._Series, "_round", a_round)
+    monkeypatch.setattr(rounds._Series, "stop", stop)
+    async with asyncio.timeout(10):
+        measured = await rounds.run(Options(rounds=5, seed=4), lambda *_: None)
+    assert stopped
+    assert measured.stage("rounds").values == {"count": 1.0}
+    assert measured.stage("rounds-missing").values == {"count": 4.0}
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
