@@ -37,6 +37,7 @@ __all__ = ["feed_stages"]
 _PUBLISHER: Final = b"gw-eu-1.0123456789abcdef"
 _LIFE_S: Final = 43_200
 _MOST: Final = 1_000_000
+_LARGE: Final = 10_000_000
 
 
 class _NoJournal:
@@ -95,9 +96,28 @@ def _enforcement(index: Index) -> Enforcement:
 def feed_stages(count: int) -> list[Stage]:
     """Return the rate of applying, the bytes of an event, and the time of a restart.
 
-    count: Events. Raises BugError where something that was applied is not there.
+    count: Events; a million at most, but from ten million on bytes and restart of ten
+        million as well. Raises BugError where something that was applied is missing.
     """
-    count = min(count, _MOST)
+    some = min(count, _MOST)
+    index, enforcement, sums, rate = _applied(some)
+    what = f"{some} events in batches of {MAX_EVENTS}"
+    stages = [
+        Stage("apply-frames", "/s", {"rate": rate}, "rate", note=f"{what}, and sums"),
+        *_bytes("", index, enforcement, sums),
+        asyncio.run(_restart("restore", index, enforcement, some)),
+    ]
+    if count < _LARGE:
+        return stages
+    del index, enforcement, sums
+    index, enforcement, sums, _ = _applied(_LARGE)
+    stages += _bytes("-10m", index, enforcement, sums)
+    stages.append(asyncio.run(_restart("restore-10m", index, enforcement, _LARGE)))
+    return stages
+
+
+def _applied(count: int) -> tuple[Index, Enforcement, PublisherState, float]:
+    """Return index, table and sums with so many events, and events applied a second."""
     index = Index(count)
     enforcement, sums = _enforcement(index), PublisherState()
     known = {key_id(b"")}
@@ -111,30 +131,37 @@ def feed_stages(count: int) -> list[Stage]:
     stats, entries = enforcement.store.stats(), index.writer.stats()
     if not stats["events"] == entries["entries"] == sums.last == count:
         raise BugError("an applied event is not there")
-    rate = count * 1e9 / spent_ns
     # As after the next marker: what it named is not kept one by one any more.
     sums.confirm(count)
-    per_event = (stats["bytes"] + len(sums.dump()) * 4 / 3) / count
+    return index, enforcement, sums, count * 1e9 / spent_ns
+
+
+def _bytes(
+    name: str, index: Index, enforcement: Enforcement, sums: PublisherState
+) -> list[Stage]:
+    stats, entries = enforcement.store.stats(), index.writer.stats()
+    per_event = (stats["bytes"] + len(sums.dump()) * 4 / 3) / stats["events"]
     per_entry = entries["bytes"] / entries["entries"]
-    what = f"{count} events in batches of {MAX_EVENTS}"
     return [
-        Stage("apply-frames", "/s", {"rate": rate}, "rate", note=f"{what}, and sums"),
-        Stage("event-bytes", "B", {"mean": per_event}, "mean", note="in the agent"),
-        Stage("entry-bytes", "B", {"mean": per_entry}, "mean", note="shared"),
-        asyncio.run(_restart(index, enforcement, count)),
+        Stage(
+            f"event-bytes{name}", "B", {"mean": per_event}, "mean", note="in the agent"
+        ),
+        Stage(f"entry-bytes{name}", "B", {"mean": per_entry}, "mean", note="shared"),
     ]
 
 
-async def _restart(index: Index, enforcement: Enforcement, count: int) -> Stage:
+async def _restart(
+    name: str, index: Index, enforcement: Enforcement, count: int
+) -> Stage:
     """Save, and load into an index and a table that are empty."""
     clock, journal = SystemClock(), _NoJournal()
 
-    with tempfile.TemporaryDirectory(prefix="fastgate-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="fastgate-bench-") as folder:
 
         def snapshots(into: Index, filled: Enforcement) -> Snapshots:
             return Snapshots(
                 node="gw-eu-1",
-                store=SnapshotFile(Path(name), b""),
+                store=SnapshotFile(Path(folder), b""),
                 journal=journal,  # type: ignore[arg-type]  # the part that is asked
                 writer=into.writer,
                 enforcement=filled,
@@ -156,4 +183,4 @@ async def _restart(index: Index, enforcement: Enforcement, count: int) -> Stage:
     if empty.writer.stats()["entries"] != count or other.store.events != count:
         raise BugError("the saved state is not what was saved")
     note = f"{count} events and entries from a saved snapshot"
-    return Stage("restore", "s", {"value": spent_s}, "value", note=note)
+    return Stage(name, "s", {"value": spent_s}, "value", note=note)
