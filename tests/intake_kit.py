@@ -18,6 +18,7 @@ from fastgate.control.entries import Receipt
 from fastgate.control.feed import Feed
 from fastgate.control.intake import Intake
 from fastgate.control.intake_rules import Credential, IntakeRules
+from fastgate.control.set_streams import StreamRules
 from fastgate.domain.entry import Entry
 from fastgate.domain.logout_token import EVENT, LogoutRules
 from fastgate.domain.revocation import KeyHasher, Kind
@@ -54,6 +55,7 @@ RULES = IntakeRules(
     events={ISSUER: EVENTS},
     pushed={ISSUER: None},
     users=((Credential("a-token-of-the-issuer"), SUBJECTS),),
+    streams=(StreamRules("login", 60.0),),
     region_claims=("region",),
     regions=frozenset({"eu", "us"}),
 )
@@ -146,6 +148,8 @@ class IntakeWorld:
             clock=self.clock,
             alarms=self._alarm,
         )
+        self.told: list[tuple[str, Mapping[str, object]]] = []
+        self.intake.tell = lambda *told: self.told.append(told)
 
     def _feed(self) -> Feed:
         return Feed(

@@ -15,6 +15,13 @@ POLLED = AT + (
     "      poll: {url: 'URL', authorization: '${KEY}'}\n"
 )
 GLOBAL = AT + "    global_revocation: {token: '${KEY}'}\n"
+STREAM = AT + (
+    "    ssf:\n"
+    "      audience: [gw]\n"
+    "      max_silence: 3m\n"
+    "      critical_subjects: [tenant]\n"
+    "      stream: {authorization: '${KEY}', receiver: 'https://gw.example.com/sets'}\n"
+)
 INTAKE = "intake: {}\n"
 LISTS = AT + (
     "    status_list:\n"
@@ -58,6 +65,7 @@ def lines(folder, text, level):
             changed(AT, POLLED.replace("URL", "https://login.example.com/poll")),
             id="poll",
         ),
+        pytest.param(changed(AT, STREAM) + INTAKE, id="stream"),
         pytest.param(changed(AT, LISTS), id="status-lists"),
         pytest.param(TAPPED, id="tap"),
     ],
@@ -151,6 +159,22 @@ def test_way_in_is_accepted(tmp_path, text):
             id="tap-nothing",
         ),
         pytest.param(
+            changed(
+                AT, STREAM.replace(", receiver: 'https://gw.example.com/sets'", "")
+            ),
+            "ssf.stream: needs receiver, the URL that events are pushed to, or poll",
+            id="stream-to-nobody",
+        ),
+        pytest.param(
+            changed(
+                AT,
+                STREAM.replace("max_silence: 3m", "push: false")
+                + "      poll: {url: 'https://login.example.com/poll'}\n",
+            ),
+            "ssf.stream.receiver: is for pushed events, and push is false",
+            id="receiver-without-push",
+        ),
+        pytest.param(
             changed(AT, LOGOUT) + "intake: {listen: 127.0.0.1:8085}\n",
             "intake: 127.0.0.1:8085 is taken by admin already",
             id="collision",
@@ -172,6 +196,17 @@ def test_way_in_that_cannot_work_is_refused(tmp_path, text, problem):
             changed(AT, LOGOUT) + "intake: {listen: '0.0.0.0:8087'}\n",
             "intake.listen: takes tokens without TLS",
             id="no-tls",
+        ),
+        pytest.param(
+            changed(AT, STREAM.replace("3m", "90s")) + INTAKE,
+            "ssf.max_silence: is less than two verifications",
+            id="silence",
+        ),
+        pytest.param(
+            changed(AT, STREAM.replace("receiver", "metadata: 'http://a.b', receiver"))
+            + INTAKE,
+            "ssf.stream.metadata: is fetched without TLS",
+            id="plain-metadata",
         ),
         pytest.param(
             changed(AT, GLOBAL.replace("KEY", "SHORT")) + INTAKE,

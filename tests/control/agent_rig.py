@@ -8,7 +8,6 @@ from tests.lane_kit import issuer_profile, public, snapshot_of
 from fastgate.control.agent import Agent, AgentParts
 from fastgate.control.alarms import Alarms
 from fastgate.control.entries import Receipt
-from fastgate.control.set_poller import SetPollers
 
 NOTE = {"pid": 7, "config": 1, "keys": 0, "cache": {"hits": 1}, "rss_bytes": 9}
 
@@ -143,11 +142,13 @@ class Rig:
                 alarms=self.alarms,
                 clock=self.clock,
                 columns=lambda: columns,
-                intake=SimpleNamespace(
-                    counts={}, status=dict, rules=SimpleNamespace(polls=())
+                ways=SimpleNamespace(
+                    intake=SimpleNamespace(counts={}),
+                    follow=_nothing,
+                    stop=_nothing,
+                    watch=lambda: None,
+                    status=lambda: {"intake": {}, "status_lists": []},
                 ),
-                lists=SimpleNamespace(follow=_nothing, stop=_nothing, status=list),
-                pollers=SetPollers(fetcher=None, take=None, alarms=self.alarms.set),
                 page=lambda accept: (accept.encode(), "text/plain"),
                 draining_since_ns=lambda: self.draining_ns,
                 beat=self.beats.append,

@@ -249,7 +249,95 @@ async def test_stream_says_how_it_is():
         assert world.alarms == {("ssf_stream", "login")}
         assert await pushed(world, f"{SSF}verification", {"state": "x"}, sub_id=stream)
         assert world.alarms == set()
-        assert "login" in world.intake.status()["last_heard"]
+        (line,) = world.intake.status()["streams"]
+        assert (line["issuer"], line["state"]) == ("login", "enabled")
+        assert line["events"] == {"stream-updated": 1, "verification": 1}
+        assert line["heard_s"] is not None
+
+
+async def test_verification_that_another_asked_for_is_no_answer_to_ours():
+    stream = {"format": "opaque", "id": "stream-1"}
+    verified = f"{SSF}verification"
+    async with intake_world() as world:
+        world.intake.streams.asked("login", "ours")
+        await pushed(world, verified, {"state": "theirs"}, sub_id=stream)
+        (line,) = world.intake.status()["streams"]
+        assert line["verified_s"] is None
+        await pushed(world, verified, {"state": "ours"}, sub_id=stream, jti="set-2")
+        (line,) = world.intake.status()["streams"]
+        assert line["verified_s"] is not None
+
+
+async def test_state_of_another_stream_of_that_transmitter_is_not_ours():
+    other = {"format": "opaque", "id": "stream-2"}
+    async with intake_world() as world:
+        world.intake.streams.known("login", "stream-1", frozenset())
+        updated = (f"{SSF}stream-updated", {"status": "disabled"})
+        assert await pushed(world, *updated, sub_id=other) is Result.IGNORED
+        assert world.alarms == set()
+
+
+async def test_claims_that_changed_end_nothing_and_every_worker_is_told():
+    """What issuers said of that user's opaque tokens is asked for again."""
+    async with intake_world() as world:
+        change = (f"{CAEP}token-claims-change", {"claims": {"role": "ro-admin"}})
+        assert await pushed(world, *change) is Result.IGNORED
+        about = {"issuer": "login", "subject": "bob"}
+        assert world.told == [("claims_changed", about)]
+        stranger = {"format": "email", "email": "bob@example.com"}
+        await pushed(world, *change, sub_id=stranger, jti="set-2")
+        assert len(world.told) == 1
+        assert world.index.entries == {}
+
+
+async def test_subject_with_a_critical_part_that_is_not_understood_is_refused():
+    """Where the transmitter says so, or the configuration; else it narrows nothing."""
+    session = {"format": "opaque", "id": "s-7"}
+    tenant = {"format": "opaque", "id": "t"}
+    subject = {"format": "complex", "user": USER, "session": session, "tenant": tenant}
+    rules = replace(EVENTS, critical=frozenset({"tenant"}))
+    async with intake_world() as world:
+        world.intake.streams.known("login", "stream-1", frozenset({"tenant", "user"}))
+        event = world.intake.pushed(security_event(sub_id=subject), None)
+        assert await refused(event) is Fault.SUBJECT
+        world.intake.streams.known("login", "stream-1", frozenset({"device"}))
+        assert await pushed(world, sub_id=subject) is Result.REVOKED
+    async with intake_world(replace(RULES, events={ISSUER: rules})) as world:
+        event = world.intake.pushed(security_event(sub_id=subject), None)
+        assert await refused(event) is Fault.SUBJECT
+
+
+async def test_event_about_a_token_ends_it_where_users_events_are_not_enabled():
+    """It names the one token; the switch is about all tokens of a user."""
+    subject = {"format": "jwt_id", "iss": ISSUER, "jti": "t-1"}
+    rules = replace(RULES, events={ISSUER: replace(EVENTS, user_events=False)})
+    async with intake_world(rules) as world:
+        disabled = f"{RISC}account-disabled"
+        assert await pushed(world, disabled, sub_id=subject) is Result.REVOKED
+        assert world.cutoff(Kind.JTI, "t-1") == EVERYTHING
+
+
+async def test_events_are_counted_by_a_name_of_a_closed_set():
+    """What has no effect is seen all the same, and no name of a stranger's grows it."""
+    names = [
+        *(
+            f"{CAEP}{name}"
+            for name in ("device-compliance-change", "session-presented")
+        ),
+        *(f"{CAEP}assurance-level-change", f"{RISC}account-enabled"),
+        *(f"https://example.com/{n}" for n in range(3)),
+    ]
+    async with intake_world() as world:
+        for n, name in enumerate(names):
+            assert await pushed(world, name, jti=f"set-{n}") is Result.IGNORED
+        (line,) = world.intake.status()["streams"]
+        assert line["events"] == {
+            "account-enabled": 1,
+            "assurance-level-change": 1,
+            "device-compliance-change": 1,
+            "other": 3,
+            "session-presented": 1,
+        }
 
 
 # -- requests about a user -------------------------------------------------------------

@@ -13,6 +13,7 @@ from fastgate.config.findings import Finding, duplicates, error, info, not_one_o
 from fastgate.config.issuers import Issuer
 from fastgate.config.model import Config
 from fastgate.config.problems import Path
+from fastgate.config.ways_in import Ssf
 
 __all__ = ["check_ways_in"]
 
@@ -61,7 +62,7 @@ def _pushed(issuer: Issuer) -> Iterator[str]:
 def _check_lists(here: Path, issuer: Issuer) -> Iterator[Finding]:
     for section, names in (
         ("logout", ("clients", "algorithms")),
-        ("ssf", ("audience", "algorithms", "subjects")),
+        ("ssf", ("audience", "algorithms", "subjects", "critical_subjects")),
         ("global_revocation", ("subjects",)),
         ("status_list", ("hosts", "lists", "algorithms")),
     ):
@@ -85,9 +86,29 @@ def _check_ssf(config: Config, here: Path, issuer: Issuer) -> Iterator[Finding]:
     if rules.authorization is not None and not rules.push:
         message = "counts only for pushed events; poll has its own"
         yield error((*path, "authorization"), message, (*path, "push"))
+    yield from _check_stream(path, rules)
     poll = rules.poll
     if poll is not None and poll.url.startswith("http:") and not is_loopback(poll.url):
         yield warn((*path, "poll", "url"), "fetches events without TLS")
+
+
+def _check_stream(path: Path, rules: Ssf) -> Iterator[Finding]:
+    stream, silence = rules.stream, rules.max_silence
+    if stream is None:
+        return
+    here = (*path, "stream")
+    if stream.receiver is not None and not rules.push:
+        message = "is for pushed events, and push is false"
+        yield error((*here, "receiver"), message, (*path, "push"))
+    if stream.receiver is None and rules.poll is None:
+        message = "needs receiver, the URL that events are pushed to, or poll"
+        yield error(here, message, (*here, "receiver"), (*path, "poll"))
+    if silence is not None and silence < 2 * stream.verify:
+        message = "is less than two verifications: one that is late raises the alarm"
+        yield warn((*path, "max_silence"), message, (*here, "verify"))
+    url = stream.metadata
+    if url is not None and url.startswith("http:") and not is_loopback(url):
+        yield warn((*here, "metadata"), "is fetched without TLS")
 
 
 def _check_global(

@@ -120,6 +120,34 @@ class Poll(Model):
     )
 
 
+class Stream(Model):
+    """The stream at its transmitter: looked up, asked for signs of life, or made."""
+
+    authorization: Secret = Field(
+        description="Authorization header of its management API, such as `Bearer …`."
+    )
+    metadata: Url | None = Field(
+        default=None,
+        description=(
+            "The transmitter's configuration document. Unset: "
+            "`/.well-known/ssf-configuration` of the `iss` of its SETs."
+        ),
+    )
+    receiver: Url | None = Field(
+        default=None,
+        description="URL of `/sets` as the transmitter sees it. Unset: it is polled.",
+    )
+    create: Flag = Field(
+        default=False,
+        description="Make a stream where none delivers here; nothing else is changed.",
+    )
+    # Reason: each round is two calls; a transmitter may ask for longer pauses.
+    verify: Annotated[Duration, Between("1s", "1h")] = Field(
+        default=timedelta(minutes=1),
+        description="Ask for a verification event so often.",
+    )
+
+
 class Ssf(Model):
     """Security events of this issuer: SETs as SSF, CAEP and RISC send them."""
 
@@ -169,6 +197,22 @@ class Ssf(Model):
     push: Flag = Field(default=True, description="Take pushed SETs at `intake`.")
     poll: Poll | None = Field(
         default=None, description="Fetch SETs. Unset: they are only pushed."
+    )
+    stream: Stream | None = Field(
+        default=None,
+        description="Look after the stream. Unset: its operator does, elsewhere.",
+    )
+    max_silence: Annotated[Duration, Between("2s", "1d")] | None = Field(
+        default=None,
+        description="Alarm once nothing came for so long. Unset: never.",
+    )
+    critical_subjects: tuple[VisibleText, ...] = Field(
+        default=(),
+        max_length=64,
+        description=(
+            "`critical_subject_members` of the transmitter: complex subjects with one "
+            "that is not understood are refused. `stream` finds them out."
+        ),
     )
 
 

@@ -23,14 +23,11 @@ from fastgate.control.alarms import Alarms
 from fastgate.control.explain import Explainer
 from fastgate.control.feed import Feed, Receipt
 from fastgate.control.follower import Follower
-from fastgate.control.intake import Intake
-from fastgate.control.intake_rules import status_list_rules
 from fastgate.control.key_policy import KeySource
 from fastgate.control.keyring import Keyring
 from fastgate.control.reload import Reloader
-from fastgate.control.set_poller import SetPollers
-from fastgate.control.status_lists import StatusLists
 from fastgate.control.steady import SteadyWall
+from fastgate.control.ways_in import WaysIn
 from fastgate.control.worker_notes import WorkerNotes
 from fastgate.domain.entry import Entry, EntryError
 from fastgate.domain.revocation import Kind
@@ -91,9 +88,7 @@ class AgentParts:
     alarms: Alarms
     clock: Clock
     columns: Callable[[], ColumnFollower]
-    intake: Intake
-    pollers: SetPollers
-    lists: StatusLists
+    ways: WaysIn
     page: Callable[[str], tuple[bytes, str]]
     draining_since_ns: Callable[[], int]
     beat: Callable[[int], None]
@@ -135,17 +130,14 @@ class Agent:
         self._spawn(self._keep_index)
         await self._parts.keyring.start()
         await self._parts.feed.start()
-        await self._parts.pollers.follow(self._parts.intake.rules.polls)
-        config = self._parts.reloader.config
-        await self._parts.lists.follow(status_list_rules(config))
+        await self._parts.ways.follow(self._parts.reloader.config)
 
     async def stop(self) -> None:
         """End all tasks; what the journal holds stays in it."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._parts.pollers.stop()
-        await self._parts.lists.stop()
+        await self._parts.ways.stop()
         await self._parts.keyring.stop()
         await self._parts.feed.stop()
 
@@ -178,7 +170,8 @@ class Agent:
             columns = parts.columns()
             columns.follow_feed(parts.feed.status())
             columns.follow_reloads(parts.reloader.counts)
-            columns.follow_intake(parts.intake.counts)
+            columns.follow_intake(parts.ways.intake.counts)
+            parts.ways.watch()
             await asyncio.sleep(1.0)
 
     # -- workers ---------------------------------------------------------------------
@@ -295,8 +288,7 @@ class Agent:
             "feed": parts.feed.status(),
             "revocations": parts.index.stats(),
             "keys": parts.keyring.status(),
-            "intake": parts.intake.status(),
-            "status_lists": parts.lists.status(),
+            **parts.ways.status(),
             "workers": self._worker_lines(),
             "bounds": self._bounds(),
             "alarms": parts.alarms.active(),

@@ -1,7 +1,7 @@
 """Issuer metadata: where the key set is, according to the issuer itself.
 
 Owns:      nothing; pure.
-Called by: control.key_policy.
+Called by: control.key_policy; control.ssf_metadata reads URLs as strictly.
 Source:    RFC 8414 section 3.3, OpenID Connect Discovery section 4.3; PROTOCOLS.md
            section 11.
 """
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from fastgate.control.json_document import JsonError, read_object
 from fastgate.ports import Fetched
 
-__all__ = ["MetadataError", "read_jwks_url"]
+__all__ = ["MetadataError", "is_plain_url", "read_jwks_url"]
 
 _MAX_URL = 2048
 
@@ -40,14 +40,15 @@ def read_jwks_url(answer: Fetched, *, issuer: str) -> str:
     if document.get("issuer") != issuer:
         raise MetadataError("metadata_wrong_issuer")
     url = document.get("jwks_uri")
-    if not isinstance(url, str) or not _is_plain_url(url):
+    if not isinstance(url, str) or not is_plain_url(url):
         raise MetadataError("metadata_bad_jwks_uri")
     if issuer.startswith("https:") and not url.startswith("https:"):
         raise MetadataError("metadata_jwks_uri_not_https")
     return url
 
 
-def _is_plain_url(url: str) -> bool:
+def is_plain_url(url: str) -> bool:
+    """Tell whether a URL of a document is one to be fetched, and nothing else."""
     if len(url) > _MAX_URL or not all("!" <= mark <= "~" for mark in url):
         return False
     try:

@@ -16,11 +16,13 @@ import enum
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from fastgate.control.compact_jws import Jws, JwsVerifier, read_jws
 from fastgate.control.entries import Receipt
 from fastgate.control.intake_rules import IntakeRules
+from fastgate.control.set_streams import SetStreams
 from fastgate.domain.entry import EntryError, Lifetimes, RepeatedError
 from fastgate.domain.logout_token import LOGOUT_TYPES, read_logout_token
 from fastgate.domain.notice import Fault, Notice, NoticeError
@@ -28,6 +30,7 @@ from fastgate.domain.security_event import (
     SET_TYPES,
     EventRules,
     end_of,
+    event_name,
     read_event,
 )
 from fastgate.domain.tapped_token import (
@@ -75,11 +78,13 @@ class Result(enum.StrEnum):
 class Intake:
     """The ways in of one node, behind their listener and pollers.
 
-    rules: Of the configuration in force; replaced with it.
+    rules: Of the configuration in force; `adopt` takes those of the next.
     enter: Revokes (Agent.enter), for members of an admin request and an `id`.
     audit: Writes an audit line; blocks. Raises ControlError.
     lifetimes: Returns how long events live now.
     alarms: Called with name, dependency and whether it is on, at every change.
+
+    tell: Tells every worker of this node; set by who has a link.
     """
 
     def __init__(
@@ -93,9 +98,9 @@ class Intake:
         clock: Clock,
         alarms: Callable[[str, str, bool], None],
     ) -> None:
-        self.rules = rules
         self.counts: Counter[tuple[str, str]] = Counter()
-        self.last_heard_s: dict[str, float] = {}
+        self.streams = SetStreams(clock=clock, alarms=alarms)
+        self.tell: Callable[[str, Mapping[str, object]], None] = lambda _, __: None
         self._verifier = verifier
         self._enter = enter
         self._audit = audit
@@ -105,6 +110,12 @@ class Intake:
         self._under_way = 0
         self._busy: set[str] = set()
         self._tapped: set[asyncio.Task[None]] = set()
+        self.adopt(rules)
+
+    def adopt(self, rules: IntakeRules) -> None:
+        """Go by these rules from now on."""
+        self.rules = rules
+        self.streams.follow(rules.streams)
 
     async def logout(self, token: str) -> None:
         """Take a logout token.
@@ -243,7 +254,7 @@ class Intake:
         ways: dict[str, dict[str, int]] = {}
         for (way, result), count in sorted(self.counts.items()):
             ways.setdefault(way, {})[result] = count
-        return {"ways": ways, "last_heard": dict(self.last_heard_s)}
+        return {"ways": ways, "streams": self.streams.status()}
 
     # -- what all of them share --------------------------------------------------------
 
@@ -276,13 +287,14 @@ class Intake:
         _check_type(jws, SET_TYPES)
         await self._verifier.check(jws, rules.alias, rules.algorithms)
         now_s = self._clock.wall_s()
-        found = read_event(jws.claims, rules, now_s)
-        self.last_heard_s[rules.alias] = now_s
+        critical = rules.critical | self.streams.critical(rules.alias)
+        found = read_event(jws.claims, replace(rules, critical=critical), now_s)
+        self.streams.came(rules.alias, event_name(jws.claims))
         if not isinstance(found, Notice):
-            if found.stream:
-                # A stream that its transmitter stopped brings no revocations.
-                stopped = found.stream in {"paused", "disabled"}
-                self._alarms("ssf_stream", rules.alias, stopped)
+            self.streams.said(rules.alias, found)
+            if found.changed:
+                about = {"issuer": rules.subjects.alias, "subject": found.changed}
+                self.tell("claims_changed", about)
             return Result.IGNORED
         lived_s = self._lifetimes().of(found.kind) - _SLACK_S
         if found.issued <= now_s - lived_s:

@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from fastgate.config.issuers import Issuer
 from fastgate.config.model import Config
 from fastgate.config.values import Secret
-from fastgate.config.ways_in import Logout, LogoutBy, Ssf
+from fastgate.config.ways_in import Logout, LogoutBy, Ssf, Stream
+from fastgate.control.set_streams import StreamRules
+from fastgate.control.ssf_metadata import metadata_url
 from fastgate.control.status_lists import StatusListRules
+from fastgate.control.stream_keeper import KeeperRules
 from fastgate.domain.logout_token import LogoutRules
-from fastgate.domain.security_event import EventRules, SubjectRules
+from fastgate.domain.security_event import EventRules, SubjectRules, wanted_events
 from fastgate.domain.tapped_token import TappedRules
 
 __all__ = [
@@ -74,7 +77,8 @@ class IntakeRules:
     logouts, events: By exact `iss`. pushed: Credential of pushes by the same, None
         where the signature alone is asked for; an `iss` that is absent may not push.
     users: Global Token Revocation: who may end whose users.
-    polls: Streams to be polled. taps: By alias, whose tokens pass by tapped routes.
+    polls: Streams to be polled. streams: All of them. keepers: Those looked after.
+    taps: By alias, whose tokens pass by tapped routes.
     region_claims, regions: How a claim names the user's home.
     """
 
@@ -83,6 +87,8 @@ class IntakeRules:
     pushed: Mapping[str, Credential | None] = field(default_factory=dict)
     users: tuple[tuple[Credential, SubjectRules], ...] = ()
     polls: tuple[PollRules, ...] = ()
+    streams: tuple[StreamRules, ...] = ()
+    keepers: tuple[KeeperRules, ...] = ()
     taps: Mapping[str, TappedRules] = field(default_factory=dict)
     region_claims: tuple[str, ...] = ()
     regions: frozenset[str] = frozenset()
@@ -95,6 +101,8 @@ def intake_rules(config: Config) -> IntakeRules:
     pushed: dict[str, Credential | None] = {}
     users: list[tuple[Credential, SubjectRules]] = []
     polls: list[PollRules] = []
+    streams: list[StreamRules] = []
+    keepers: list[KeeperRules] = []
     for alias, issuer in config.issuers.items():
         if issuer.logout is not None:
             logouts[issuer.issuer] = _logout(config, alias, issuer, issuer.logout)
@@ -106,6 +114,10 @@ def intake_rules(config: Config) -> IntakeRules:
             continue
         rules = _events(config, alias, issuer, issuer.ssf)
         events[rules.issuer] = rules
+        silence = issuer.ssf.max_silence
+        streams.append(StreamRules(alias, silence.total_seconds() if silence else 0.0))
+        if issuer.ssf.stream is not None:
+            keepers.append(_keeper(rules, issuer.ssf, issuer.ssf.stream))
         if issuer.ssf.push:
             secret = issuer.ssf.authorization
             pushed[rules.issuer] = Credential(secret.reveal()) if secret else None
@@ -127,6 +139,8 @@ def intake_rules(config: Config) -> IntakeRules:
         pushed=pushed,
         users=tuple(users),
         polls=tuple(polls),
+        streams=tuple(streams),
+        keepers=tuple(keepers),
         taps=_taps(config),
         region_claims=config.regions.claims,
         regions=frozenset(config.regions.names),
@@ -177,6 +191,22 @@ def _events(config: Config, alias: str, issuer: Issuer, own: Ssf) -> EventRules:
         leeway_s=int(issuer.leeway.total_seconds()),
         user_events=own.user_events,
         subjects=_subjects(about, config.issuers[about], own.subjects),
+        critical=frozenset(own.critical_subjects),
+    )
+
+
+def _keeper(rules: EventRules, own: Ssf, stream: Stream) -> KeeperRules:
+    return KeeperRules(
+        alias=rules.alias,
+        issuer=rules.issuer,
+        metadata=stream.metadata or metadata_url(rules.issuer),
+        authorization=stream.authorization.reveal(),
+        audience=rules.audience,
+        receiver=stream.receiver,
+        delivered=_revealed(own.authorization),
+        create=stream.create,
+        events=wanted_events(rules),
+        every_s=stream.verify.total_seconds(),
     )
 
 

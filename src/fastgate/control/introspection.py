@@ -7,7 +7,7 @@ Source:    RFC 7662; PROTOCOLS.md section 4; THREATS.md T12, I8-I10, F17;
            CVE-2026-33496, CVE-2026-71326.
 
 Expiry, freshness, revocation, audience, scope and region are judged by the gate on each
-request, cached or not; so a cached answer never needs to be purged by an event.
+request, cached or not; so only the issuer's word that claims have changed purges one.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from cachetools import LRUCache
 
 from fastgate.control.breaker import Breaker, Leave
+from fastgate.control.changed_users import ChangedUsers
 from fastgate.control.introspection_answer import Reading, question, read_answer
 from fastgate.domain.introspection import AnswerKind, IntrospectionAnswer
 from fastgate.domain.region import NO_REGION
@@ -105,6 +106,7 @@ class Introspections:
             self._limits.active_bytes,
             getsizeof=lambda answer: len(answer.payload) + _ENTRY_BYTES,
         )
+        self._changed = ChangedUsers()
         self._inactive: LRUCache[bytes, IntrospectionAnswer] = LRUCache(
             self._limits.inactive_count
         )
@@ -133,7 +135,11 @@ class Introspections:
             answer = self._active.get(key)
             if answer is None and len(urls) == 1:
                 answer = self._inactive.get(key)
-            if answer is not None and boot_ns < answer.expires_boot_ns:
+            if (
+                answer is not None
+                and boot_ns < answer.expires_boot_ns
+                and not self._changed.outdates(issuer.alias, answer)
+            ):
                 self._counts["hits"] += 1
                 return answer
         return None
@@ -190,6 +196,13 @@ class Introspections:
             self._inactive.pop(key, None)
 
     # -- for wiring and status --------------------------------------------------------
+
+    def told(self, data: object) -> None:
+        """Take the agent's word that a user's claims are others by now."""
+        if isinstance(data, dict):
+            alias, subject = data.get("issuer"), data.get("subject")
+            if isinstance(alias, str) and isinstance(subject, str):
+                self._changed.add(alias, subject, self._clock.boot_ns())
 
     async def close(self) -> None:
         """End all flights; their callers get a cancellation."""
@@ -330,6 +343,7 @@ class Introspections:
             asked_boot_ns=asked_ns,
             expires_boot_ns=asked_ns + life_ns if life_ns > 0 else 0,
             retry_after_s=reading.retry_after_s,
+            subject=reading.subject,
         )
         if active or reading.kind is AnswerKind.INACTIVE:
             # Reason: the newest word counts, also where it must not be kept.

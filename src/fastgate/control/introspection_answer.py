@@ -53,6 +53,7 @@ class Reading:
     life_s: Seconds it may be reused from when the question was sent; 0: not at all.
     retry_after_s: What the issuer asked for.
     credentials_refused: It does not know this gateway; no word about the token.
+    subject: The user, where the answer is of use and names one.
     """
 
     kind: AnswerKind
@@ -60,6 +61,7 @@ class Reading:
     life_s: float = 0.0
     retry_after_s: int = 0
     credentials_refused: bool = False
+    subject: str = ""
 
 
 _FAULT = Reading(AnswerKind.ISSUER_FAULT)
@@ -183,4 +185,10 @@ def _active(
         life_s = min(life_s, rules.max_age_s)
     if not any(claims.get(name) for name in _IDENTIFIERS):
         life_s = min(life_s, UNIDENTIFIED_S)
-    return Reading(kind, payload, 0.0 if rules.no_store else max(life_s, 0.0))
+    subject = claims.get("sub")
+    return Reading(
+        kind,
+        payload,
+        0.0 if rules.no_store else max(life_s, 0.0),
+        subject=subject if isinstance(subject, str) else "",
+    )

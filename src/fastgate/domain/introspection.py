@@ -32,6 +32,7 @@ class IntrospectionAnswer:
     expires_boot_ns: CLOCK_BOOTTIME until which it may be reused; 0: never.
     cached: It was answered from the cache.
     retry_after_s: What the issuer asked for with a 429 or 503; 0: nothing.
+    subject: The user that it is about, "" where it names none.
     """
 
     kind: AnswerKind
@@ -40,3 +41,4 @@ class IntrospectionAnswer:
     expires_boot_ns: int = 0
     cached: bool = False
     retry_after_s: int = 0
+    subject: str = ""

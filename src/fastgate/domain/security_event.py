@@ -29,8 +29,10 @@ __all__ = [
     "Heard",
     "SubjectRules",
     "end_of",
+    "event_name",
     "read_event",
     "set_error",
+    "wanted_events",
 ]
 
 SET_TYPES: frozenset[str | None] = frozenset({"secevent+jwt"})
@@ -38,6 +40,7 @@ SET_TYPES: frozenset[str | None] = frozenset({"secevent+jwt"})
 _BASE = "https://schemas.openid.net/secevent/"
 _SESSION_REVOKED = f"{_BASE}caep/event-type/session-revoked"
 _CREDENTIAL_CHANGE = f"{_BASE}caep/event-type/credential-change"
+_CLAIMS_CHANGE = f"{_BASE}caep/event-type/token-claims-change"
 _USER_EVENTS = frozenset(
     {
         _CREDENTIAL_CHANGE,
@@ -51,6 +54,29 @@ _ENDING_CHANGES = frozenset({"revoke", "update", "delete"})
 _VERIFICATION = f"{_BASE}ssf/event-type/verification"
 _STREAM_UPDATED = f"{_BASE}ssf/event-type/stream-updated"
 _STREAM_STATES = frozenset({"enabled", "paused", "disabled"})
+# What is counted by name; every other event is counted as one. Source: CAEP 1.0 section
+# 3, RISC 1.0 section 2, SSF 1.0 sections 8.1.4 and 8.1.5.
+_NAMED = {
+    f"{_BASE}{family}/event-type/{name}": name
+    for family, names in {
+        "caep": (
+            *("session-revoked", "token-claims-change", "credential-change"),
+            *("assurance-level-change", "device-compliance-change"),
+            *("session-established", "session-presented", "risk-level-change"),
+        ),
+        "risc": (
+            *("account-credential-change-required", "account-purged"),
+            *("account-disabled", "account-enabled", "identifier-changed"),
+            *("identifier-recycled", "credential-compromise", "opt-in"),
+            *("opt-out-initiated", "opt-out-cancelled", "opt-out-effective"),
+            *("recovery-activated", "recovery-information-changed"),
+        ),
+        "ssf": ("verification", "stream-updated"),
+    }.items()
+    for name in names
+}
+# Members of a complex subject whose meaning is acted upon.
+_UNDERSTOOD = frozenset({"format", "user", "session"})
 # Source: RFC 8935 section 2.4, the registry of error codes.
 _ERRORS = {
     Fault.ALGORITHM: "invalid_key",
@@ -83,6 +109,7 @@ class EventRules:
     audience: One of these must be in `aud`. algorithms: Accepted ones.
     leeway_s: Allowance on `iat`, seconds.
     user_events: Events about credentials and accounts end the user's tokens too.
+    critical: Members of complex subjects that must not be passed over.
     """
 
     alias: str
@@ -92,17 +119,37 @@ class EventRules:
     leeway_s: int
     user_events: bool
     subjects: SubjectRules
+    critical: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
     """An event that ends nothing.
 
-    stream: What a stream says of itself, else "".
+    stream: What a stream says of itself: `verified`, or its new state; else "".
+    stream_id: Which stream says it, "" where it does not.
+    echo: `state` of whoever asked for a verification.
+    changed: The user whose claims are others by now.
     """
 
     jti: str
     stream: str = ""
+    stream_id: str = ""
+    echo: str = ""
+    changed: str = ""
+
+
+def wanted_events(rules: EventRules) -> tuple[str, ...]:
+    """Return the URIs of the events that have an effect here."""
+    users = sorted(_USER_EVENTS) if rules.user_events else []
+    return (_SESSION_REVOKED, _CLAIMS_CHANGE, *users)
+
+
+def event_name(claims: Mapping[str, object]) -> str:
+    """Return the short name of a SET's event, of a closed set; else `other`."""
+    events = claims.get("events")
+    name = next(iter(events), "") if isinstance(events, dict) else ""
+    return _NAMED.get(name, "other")
 
 
 def read_event(
@@ -128,16 +175,16 @@ def read_event(
     if jti is None:
         raise NoticeError(Fault.CLAIMS, "jti is missing")
     name, event = _only_event(claims)
-    if name == _VERIFICATION:
-        return Heard(jti, "verified")
-    if name == _STREAM_UPDATED:
-        state = event.get("status")
-        known = isinstance(state, str) and state in _STREAM_STATES
-        return Heard(jti, str(state) if known else "")
-    if not _ends_something(name, event, rules):
+    subject = claims.get("sub_id")
+    if name in {_VERIFICATION, _STREAM_UPDATED}:
+        return _of_the_stream(jti, name, event, subject)
+    if name == _CLAIMS_CHANGE:
+        return Heard(jti, changed=_changed_user(subject, rules))
+    if not _ends_something(name, event, subject, rules):
         return Heard(jti)
+    _check_critical(subject, rules)
     sessions = name == _SESSION_REVOKED
-    kind, value = end_of(claims.get("sub_id"), rules.subjects, sessions=sessions)
+    kind, value = end_of(subject, rules.subjects, sessions=sessions)
     before = _cutoff(event, issued, now_s) if kind is Kind.SUB else None
     id_ = notice_id("set", rules.issuer, jti)
     return Notice(
@@ -160,10 +207,44 @@ def _only_event(claims: Mapping[str, object]) -> tuple[str, Mapping[str, object]
     return name, event
 
 
-def _ends_something(name: str, event: Mapping[str, object], rules: EventRules) -> bool:
+def _of_the_stream(
+    jti: str, name: str, event: Mapping[str, object], subject: object
+) -> Heard:
+    # Source: SSF 1.0 sections 8.1.4 and 8.1.5: the subject is the stream, by its id.
+    stream_id = text_of(subject, "id") if isinstance(subject, dict) else None
+    if name == _VERIFICATION:
+        echo = text_of(event, "state") if "state" in event else None
+        return Heard(jti, "verified", stream_id or "", echo or "")
+    state = event.get("status")
+    known = isinstance(state, str) and state in _STREAM_STATES
+    return Heard(jti, str(state) if known else "", stream_id or "")
+
+
+def _changed_user(subject: object, rules: EventRules) -> str:
+    try:
+        kind, value = end_of(subject, rules.subjects, sessions=False)
+    except NoticeError:
+        return ""  # nobody that is known here
+    return value if kind is Kind.SUB else ""
+
+
+def _check_critical(subject: object, rules: EventRules) -> None:
+    # Source: SSF 1.0 section 7.1, `critical_subject_members`.
+    if isinstance(subject, dict) and subject.get("format") == "complex":
+        passed_over = set(subject) - _UNDERSTOOD
+        if passed_over & rules.critical:
+            raise NoticeError(Fault.SUBJECT, "a critical part is not understood")
+
+
+def _ends_something(
+    name: str, event: Mapping[str, object], subject: object, rules: EventRules
+) -> bool:
     if name == _SESSION_REVOKED:
         return True
-    if name not in _USER_EVENTS or not rules.user_events:
+    if name not in _USER_EVENTS:
+        return False
+    token = isinstance(subject, dict) and subject.get("format") == "jwt_id"
+    if not rules.user_events and not token:
         return False
     return name != _CREDENTIAL_CHANGE or event.get("change_type") in _ENDING_CHANGES
 

@@ -42,12 +42,14 @@ from fastgate.control.feed import Feed
 from fastgate.control.feed_settings import FeedSettings
 from fastgate.control.follower import Follower
 from fastgate.control.intake import Intake
-from fastgate.control.intake_rules import intake_rules, status_list_rules
+from fastgate.control.intake_rules import intake_rules
 from fastgate.control.introspection import Introspections
 from fastgate.control.keyring import Keyring
 from fastgate.control.reload import Reloader
 from fastgate.control.set_poller import SetPollers
 from fastgate.control.status_lists import StatusLists
+from fastgate.control.stream_keeper import StreamKeepers
+from fastgate.control.ways_in import WaysIn
 from fastgate.domain.keys import IssuerKeys
 from fastgate.domain.metric_plan import TABLE_COLUMNS
 from fastgate.domain.snapshot import Snapshot
@@ -90,7 +92,7 @@ async def run_agent(node: Node) -> int:
         on_note=lasting.noting(agent),
         log=structlog.get_logger("fastgate.agent"),
     )
-    lasting.canaries.tell = links.tell
+    lasting.canaries.tell = lasting.intake.tell = links.tell
     ending = on_signals(
         {
             signal.SIGHUP: lambda: _reload_by_signal(agent),
@@ -202,9 +204,7 @@ def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
         follower.refresh()
         feed.reconfigure(_feed_settings(newer))
         await keyring.reconfigure(key_sources(newer))
-        intake.rules = intake_rules(newer)
-        await pollers.follow(intake.rules.polls)
-        await lists.follow(status_list_rules(newer))
+        await ways.follow(newer)
 
     audit = AuditLog(pathlib.Path(config.state_dir) / "audit.jsonl")
     verifier = _verifier(follower, keyring)
@@ -217,13 +217,19 @@ def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
         clock=clock,
         alarms=alarms.set,
     )
-    pollers = SetPollers(fetcher=fetcher, take=intake.polled, alarms=alarms.set)
-    lists = StatusLists(
-        board=board,
-        fetcher=fetcher,
-        verifier=verifier,
-        clock=clock,
-        alarms=alarms.set,
+    ways = WaysIn(
+        intake=intake,
+        pollers=SetPollers(fetcher=fetcher, take=intake.polled, alarms=alarms.set),
+        keepers=StreamKeepers(
+            fetcher=fetcher, streams=intake.streams, alarms=alarms.set
+        ),
+        lists=StatusLists(
+            board=board,
+            fetcher=fetcher,
+            verifier=verifier,
+            clock=clock,
+            alarms=alarms.set,
+        ),
     )
     agent = Agent(
         AgentParts(
@@ -242,9 +248,7 @@ def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
             alarms=alarms,
             clock=clock,
             columns=lambda: pages.columns,
-            intake=intake,
-            pollers=pollers,
-            lists=lists,
+            ways=ways,
             page=pages.render,
             draining_since_ns=views.draining_since_ns,
             beat=views.beat,

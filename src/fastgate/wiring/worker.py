@@ -121,7 +121,7 @@ async def run_worker(node: Node, slot: int) -> int:
         tap=tap,
     )
 
-    canaries = CanaryJudge(revoked, clock, link)
+    canaries = _listening(link, introspector, CanaryJudge(revoked, clock, link))
 
     def adopt(snapshot: Snapshot, _: Config) -> None:
         relay.adopt(snapshot, _tally(views, slot, snapshot, canaries))
@@ -169,6 +169,21 @@ async def _accept(
     await lane.start(sock, tls=tls.context)
     await ending
     tls.stop()
+
+
+def _listening(
+    link: WorkerLink, introspector: Introspections, canaries: CanaryJudge
+) -> CanaryJudge:
+    """Have each take what the agent tells all workers of its kind."""
+
+    def told(kind: str, data: object) -> None:
+        if kind == "claims_changed":
+            introspector.told(data)
+        else:
+            canaries.told(kind, data)
+
+    link.on_tell = told
+    return canaries
 
 
 def _tally(views: Views, slot: int, snapshot: Snapshot, canaries: CanaryJudge) -> Tally:
