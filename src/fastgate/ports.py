@@ -38,6 +38,7 @@ __all__ = [
     "RevocationReader",
     "RevocationWriter",
     "Served",
+    "Shelf",
     "SnapshotStore",
     "StatusReader",
     "UpstreamDialer",
@@ -585,6 +586,35 @@ class SnapshotStore(Protocol):
         """Return what was saved, None where nothing was.
 
         Raises ControlError for anything that is not as it was saved.
+        """
+        ...
+
+
+class Shelf(Protocol):
+    """Small blobs on the bus's server, by name; each region has some, which it writes.
+
+    Of blobs under one name the last one stays, for as long as the shelf was made for.
+    """
+
+    async def room(self) -> int:
+        """Return how many bytes a saved state may have here; make what is missing.
+
+        Raises ControlError where nothing can be kept.
+        """
+        ...
+
+    async def put(self, name: str, data: bytes) -> None:
+        """Keep at most 256 KiB in the own region, in the place of what was there.
+
+        name: Two words of [a-z0-9] with a dot between them.
+        Raises ControlError where the server did not say that it has it.
+        """
+        ...
+
+    async def get(self, region: str, name: str) -> bytes | None:
+        """Return what a region keeps, None where that is nothing.
+
+        Raises ControlError where the server did not answer, or with too much.
         """
         ...
 

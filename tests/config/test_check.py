@@ -198,6 +198,19 @@ def findings(folder, text, level):
             "revocation.kafka.copies: is more than the 1 replicas",
         ),
         (
+            BASE + KAFKAS.replace("}\n", ", snapshots_on_bus: true}\n"),
+            "revocation.snapshots_on_bus: counts only on a NATS or Redis bus",
+        ),
+        (
+            BASE
+            + "revocation: {bus: 'nats://127.0.0.1:4222', snapshots_on_bus: true}\n",
+            "revocation.snapshots_on_bus: needs hash_key",
+        ),
+        (
+            BASE + "revocation: {snapshot_max_bytes: 1MiB}\n",
+            "revocation.snapshot_max_bytes: counts only on a",
+        ),
+        (
             BASE + "revocation: {origins: [eu, us]}\n",
             "revocation.origins: counts only on a",
         ),

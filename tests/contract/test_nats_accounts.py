@@ -63,6 +63,7 @@ def settings_of(server: NatsServer, user: str) -> NatsSettings:
         user=user,
         password=PASSWORDS[user],
         max_bytes=1 << 20,
+        snapshot_bytes=1 << 20,
     )
 
 
@@ -128,6 +129,9 @@ async def test_gateways_do_their_work_with_the_least_rights(server):
         await first.urge("gw-eu-1.p", b"now")
         await until(lambda: other.urgent == [("eu", "gw-eu-1.p", b"now")])
         assert await first.hand("eu", b"event") == b"taken:event"
+        assert await first.shelf().room() > 0
+        await first.shelf().put("a.0", b"state")
+        assert await second.shelf().get("eu", "a.0") == b"state"
 
 
 @pytest.mark.parametrize(
@@ -135,6 +139,7 @@ async def test_gateways_do_their_work_with_the_least_rights(server):
     [
         ("fg.rev.eu.gw-eu-2.p.jti", b"x"),
         ("fg.rev.us.gw-eu-1.p.jti", b"x"),
+        ("fg.snap.us.a.0", b"x"),
         ("$JS.API.STREAM.DELETE.FG_REV_eu", b""),
         ("$JS.API.STREAM.PURGE.FG_REV_eu", b""),
         ("$JS.API.STREAM.MSG.DELETE.FG_REV_eu", b'{"seq": 1}'),
@@ -145,7 +150,15 @@ async def test_gateways_do_their_work_with_the_least_rights(server):
         ("$JS.API.STREAM.SNAPSHOT.FG_REV_eu", b'{"deliver_subject": "_INBOX.x"}'),
     ],
     ids=[
-        *("another's name", "another region", "delete", "purge", "one", "update"),
+        *(
+            "another's name",
+            "another region",
+            "another state",
+            "delete",
+            "purge",
+            "one",
+            "update",
+        ),
         *("cve_2026_33222_own", "cve_2026_33222_other", "cve_2026_33222_domain"),
         "snapshot",
     ],

@@ -15,6 +15,7 @@ from tests.redis_server import RedisServer, running
 
 from fastgate.adapters.redis_bus.bus import RedisBus
 from fastgate.adapters.redis_bus.link import RedisSettings
+from fastgate.adapters.redis_bus.shelf import RedisShelf
 from fastgate.errors import ControlError
 
 ACCOUNTS = Path(__file__).parents[2] / "docker" / "redis" / "users.acl"
@@ -174,6 +175,13 @@ async def test_account_of_a_region_writes_its_own_stream_only(tmp_path):
         await until(lambda: listener.urgent == [("eu", PUBLISHER, b"now")])
         assert await bus.hand("eu", b"event") == b"taken:event"
         assert (await bus.state("eu")).last == 1
+        shelf = bus.shelf(60)
+        assert await shelf.room() > 0
+        await shelf.put("a.0", b"state")
+        assert await shelf.get("eu", "a.0") == b"state"
+        assert await shelf.get("us", "a.0") is None
+        with pytest.raises(ControlError):
+            await RedisShelf(bus._link, bus._names, "us", 60).put("a.0", b"forged")
         async with connected(foreign) as refused:
             assert refused.up == [False]
         async with connected(bus_of(server.url)) as unknown:

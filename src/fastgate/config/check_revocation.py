@@ -24,6 +24,7 @@ __all__ = ["check_revocation"]
 
 _HERE = ("revocation",)
 _SECTIONS = ("nats", "redis", "kafka")
+_SNAPSHOTS = ("snapshots_on_bus", "snapshot_max_bytes")
 _ENCRYPTED = {"nats": "tls", "redis": "rediss", "kafka": "kafkas"}
 _OTHER = "needs the other one of user and password"
 # Reason: BLAKE2b takes at most 64 bytes (RFC 7693); below 16, guessing is cheap.
@@ -47,6 +48,7 @@ def check_revocation(config: Config) -> Iterator[Finding]:
     if rules.technology != "redis":  # there, each event is kept as long as it lives
         yield from _check_retention(config)
     yield from _check_copies(rules)
+    yield from _check_snapshots(rules)
     if rules.technology != "kafka":  # there, the disk is the bound
         yield from _check_size(rules)
     limit = format_duration(rules.global_max_staleness)
@@ -81,7 +83,7 @@ def _check_key_size(path: tuple[str | int, ...], key: Secret) -> Iterator[Findin
 
 def _check_local(config: Config) -> Iterator[Finding]:
     rules = config.revocation
-    for name in ("origins", "tls", "signing", *_SECTIONS):
+    for name in ("origins", "tls", "signing", *_SNAPSHOTS, *_SECTIONS):
         if name in rules.model_fields_set:
             message = "counts only on a shared bus, such as nats://HOST:PORT"
             yield error((*_HERE, name), message, (*_HERE, "bus"))
@@ -161,6 +163,18 @@ def _check_copies(rules: Revocation) -> Iterator[Finding]:
     if kafka.copies > kafka.replicas:
         message = f"is more than the {kafka.replicas} replicas that there will be"
         yield error((*here, "copies"), message, (*here, "replicas"))
+
+
+def _check_snapshots(rules: Revocation) -> Iterator[Finding]:
+    for name in _SNAPSHOTS:
+        if name in rules.model_fields_set and rules.technology == "kafka":
+            # A topic is not read by key: a new node would have to read all of it.
+            message = "counts only on a NATS or Redis bus"
+            yield error((*_HERE, name), message, (*_HERE, "bus"))
+    asked = "snapshots_on_bus" in rules.model_fields_set and rules.snapshots_on_bus
+    if asked and rules.hash_key is None:
+        message = "needs hash_key, which guards what is left on the bus"
+        yield error((*_HERE, "snapshots_on_bus"), message, (*_HERE, "hash_key"))
 
 
 def _check_size(rules: Revocation) -> Iterator[Finding]:

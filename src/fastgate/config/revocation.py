@@ -12,7 +12,15 @@ from pydantic import Field
 from fastgate.config.addresses import BusUrl, bus_technology
 from fastgate.config.base import Alias, FilePath, Model, RegionName
 from fastgate.config.buses import BusTls, Kafka, Nats, Redis
-from fastgate.config.values import Between, Count, Duration, Secret, Within
+from fastgate.config.values import (
+    Between,
+    ByteSize,
+    Count,
+    Duration,
+    Secret,
+    Within,
+    parse_size,
+)
 
 __all__ = ["EXPIRY_SLACK", "Revocation", "Signing"]
 
@@ -96,6 +104,19 @@ class Revocation(Model):
         max_length=64,
         description="Regions that publish. Unset: `regions.names`.",
     )
+    # Reason: a new node is useful at once, also where a stream cannot be read whole.
+    snapshots_on_bus: bool = Field(
+        default=True,
+        description=(
+            "Gateways leave their state on a NATS or Redis server, one a region every "
+            "5 minutes, for new ones to begin with. Needs `hash_key`."
+        ),
+    )
+    # Reason: 10 million revocations have 560 MB, most deployments 1 % of that.
+    snapshot_max_bytes: Annotated[ByteSize, Between("1MiB", "16GiB")] = Field(
+        default=parse_size("256MiB"),
+        description="Largest state on the bus; two of them take their room there.",
+    )
     # Reason: one cut towards an issuer's home must not stop every region.
     global_max_staleness: Annotated[Duration, Between("5s", "24h")] = Field(
         default=timedelta(minutes=5),
@@ -126,6 +147,12 @@ class Revocation(Model):
     def is_encrypted(self) -> bool:
         """True where the bus is spoken to over TLS."""
         return self.bus.startswith(("tls:", "rediss:", "kafkas:"))
+
+    @property
+    def shares_snapshots(self) -> bool:
+        """True where gateways leave their state on the bus."""
+        able = self.technology in {"nats", "redis"} and self.hash_key is not None
+        return able and self.snapshots_on_bus
 
     @property
     def stream_bytes(self) -> int:

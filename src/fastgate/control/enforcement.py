@@ -75,7 +75,7 @@ class Enforcement:
         # Something that this node entered or read is not in its index.
         self.incomplete = False
         self._writer = writer
-        self._limit = settings.capacity * _EVENTS_PER_ENTRY
+        self.limit = settings.capacity * _EVENTS_PER_ENTRY
         self.begin_anew(None)
 
     def begin_anew(self, seeds: tuple[int, int] | None) -> None:
@@ -83,11 +83,15 @@ class Enforcement:
 
         seeds: Those of the records that will be loaded.
         """
-        self.store = EventStore(
+        self.store = self.empty_store(seeds)
+
+    def empty_store(self, seeds: tuple[int, int] | None) -> EventStore:
+        """Return an empty store, to be filled aside and then put into the place."""
+        return EventStore(
             self._writer,
             origins=self.origins,
             hash_keys=self.key_ids,
-            limit=self._limit,
+            limit=self.limit,
             seeds=seeds,
         )
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from fastgate.control import feed_status
 from fastgate.control.adoption import Adopted, Adoption
+from fastgate.control.base import Base
 from fastgate.control.canaries import Canaries
 from fastgate.control.enforcement import Enforcement
 from fastgate.control.entries import Entries, Receipt
@@ -31,6 +32,7 @@ from fastgate.control.proofs import Proofs
 from fastgate.control.pulse import Pulse
 from fastgate.control.receipts import Receipts
 from fastgate.control.restoring import Restoring
+from fastgate.control.shared_snapshots import SharedSnapshots
 from fastgate.control.snapshots import Snapshots
 from fastgate.control.steady import SteadyWall
 from fastgate.control.urgent import Urgent
@@ -57,7 +59,7 @@ class Feed:
     standalone: The node stands in as origin for every region (bus `local`).
     alarms: Called with name, dependency and whether it is on, at every change.
     held_keys: Returns issuer (`iss`) and kid of every key in use.
-    snapshots: Where the state is saved; None: nowhere.
+    snapshots: Where the state is saved; None: nowhere. shared: The same on the bus.
     seal: Signs and checks frames; None: nothing is signed.
     """
 
@@ -76,6 +78,7 @@ class Feed:
         alarms: Callable[[str, str, bool], None],
         held_keys: Callable[[], Iterable[tuple[str, str]]] = tuple,
         snapshots: SnapshotStore | None = None,
+        shared: SharedSnapshots | None = None,
         seal: FrameSeal | None = None,
     ) -> None:
         for name in (region, node, *origins):
@@ -173,18 +176,8 @@ class Feed:
         )
         self.restoring = Restoring(self)
         self._house = Housekeeping(self, journal, self.proofs.prove_all)
-        self.snapshots = Snapshots(
-            node=node,
-            store=snapshots,
-            journal=journal,
-            writer=writer,
-            enforcement=self.enforcement,
-            trackers=self.trackers,
-            clock=clock,
-            every_s=settings.snapshot_every_s,
-            applied_row=lambda: self.publisher.row,
-            alarm=self.alarm,
-        )
+        self.snapshots = Snapshots.of(self, snapshots, journal, writer)
+        self.base = Base(self, shared, journal, writer)
 
     def _add_origin(self, origin: str) -> None:
         tracker = self.trackers[origin] = OriginTracker(
@@ -226,13 +219,14 @@ class Feed:
             self.enforcement.settle()
             self.publisher.verified()
         else:
+            self._supervise("base", self.base.run)
             self._supervise("handover", self.handover.run)
             self._supervise("urgent", self.urgent.run)
             self._supervise("report", self.pulse.report)
             self._supervise("marker", self.pulse.mark)
             self._supervise("restore", self.restoring.run)
             for origin, reader in self.readers.items():
-                self._supervise(f"read-{origin}", reader.run)
+                self._supervise(f"read-{origin}", self.base.before(reader.run))
         await self.bus.start(self)
 
     def reconfigure(self, settings: FeedSettings) -> None:

@@ -26,6 +26,7 @@ class FeedSettings:
     publish_wait_s: How long an entry waits for the stream before it is pending.
     regions_wait_s: How long `wait: regions` waits for the other regions.
     snapshot_every_s: Least pause between two saved states.
+    share_every_s: Least age of a region's state on the bus before the next is written.
     canary_s: Between two canary revocations of a region; 0: none.
     tick_s: Interval of markers and reports; tests make it short.
     """
@@ -42,6 +43,7 @@ class FeedSettings:
     canary_s: float = 0.0
     tick_s: float = 1.0
     snapshot_every_s: float = 60.0
+    share_every_s: float = 300.0
 
     @property
     def known_keys(self) -> frozenset[str]:

@@ -48,6 +48,7 @@ def status(feed: "Feed") -> dict[str, Any]:
             "saved_s": _seconds(feed, feed.snapshots.saved_ns)
             if feed.snapshots.saved_ns
             else None,
+            "bus": feed.base.status(),
         },
         "alarms": sorted(feed.alarms_on),
         "canaries": feed.canaries.status(),

@@ -13,7 +13,7 @@ from fastgate.errors import StartError
 try:
     from fastgate._ext.event_frame import MAGIC, VERSION, BatchError, EventFrame
     from fastgate._ext.event_sums import PublisherState, term
-    from fastgate._ext.events import SEGMENT_COUNT, EventStore
+    from fastgate._ext.events import RECORD_BYTES, SEGMENT_COUNT, EventStore
 except ImportError as missing:
     raise StartError(
         "the compiled modules of fastgate are missing: install a wheel, or build them "
@@ -22,6 +22,7 @@ except ImportError as missing:
 
 __all__ = [
     "MAGIC",
+    "RECORD_BYTES",
     "SEGMENT_COUNT",
     "VERSION",
     "BatchError",

@@ -4,9 +4,6 @@ Owns:      when one is saved, which one is refused, the alarm about either.
 Called by: control.feed: `restore` at the start, `run` as a task.
 Source:    REVOCATION.md section 4, THREATS.md B6, F2, F13 and F14. What was loaded is a
            base to catch up from; nothing is proven by it.
-
-While a state is written, events go on arriving. Streams and journal rows are noted
-first, so that whatever came later is read again at the start: twice does no harm.
 """
 
 import asyncio
@@ -14,13 +11,14 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TYPE_CHECKING
 
-from fastgate.control.native import SEGMENT_COUNT
-from fastgate.control.saved_state import Head, SavedStream, part, parts, read_head
+from fastgate.control.saved_state import Head, parts, read_head
+from fastgate.control.state_parts import ENTRY_BYTES, saved_streams, state_parts
 from fastgate.errors import ControlError
 from fastgate.ports import Clock, Journal, RevocationWriter, SnapshotStore
 
 if TYPE_CHECKING:
     from fastgate.control.enforcement import Enforcement
+    from fastgate.control.feed import Feed
     from fastgate.control.origin import OriginTracker
 
 __all__ = ["Snapshots"]
@@ -29,8 +27,6 @@ _log = logging.getLogger(__name__)
 
 # Reason: rows whose commit has returned while others before them are being applied.
 _ROWS_UNDER_WAY = 20_000
-_SLOTS_AT_ONCE = 65_536
-_RECORD = 24  # bytes of an entry: key, cutoff, expiry
 # Reason: a disk that is busy with snapshots for 1 % of the time is no burden.
 _PAUSE_PER_SAVE = 100
 # Reason: at the end of the process nobody waits for long.
@@ -40,6 +36,7 @@ _LAST_WORDS_S = 5.0
 class Snapshots:
     """Saves and restores what one node knows.
 
+    store: Where the state is kept; None: nowhere.
     every_s: Least pause between two of them; a slow disk makes it longer.
     applied_row: Highest row of the journal that is in the index.
     """
@@ -68,9 +65,33 @@ class Snapshots:
         self._every_s = every_s
         self._applied_row = applied_row
         self._alarm = alarm
+        # Something was loaded, if only that nothing is revoked.
+        self.restored = False
         self.serial = 0
         self.saved_ns = 0
         self.loaded = 0
+
+    @classmethod
+    def of(
+        cls,
+        feed: "Feed",
+        store: SnapshotStore | None,
+        journal: Journal,
+        writer: RevocationWriter,
+    ) -> "Snapshots":
+        """Return those of a feed."""
+        return cls(
+            node=feed.node,
+            store=store,
+            journal=journal,
+            writer=writer,
+            enforcement=feed.enforcement,
+            trackers=feed.trackers,
+            clock=feed.clock,
+            every_s=feed.settings.snapshot_every_s,
+            applied_row=lambda: feed.publisher.row,
+            alarm=feed.alarm,
+        )
 
     # -- at the start ----------------------------------------------------------------
 
@@ -108,7 +129,9 @@ class Snapshots:
         try:
             for word, content in following:
                 if word == b"ENTR":
-                    fits = self._writer.insert_many(content) * _RECORD == len(content)
+                    fits = self._writer.insert_many(content) * ENTRY_BYTES == len(
+                        content
+                    )
                     self._enforcement.fitted(fits)
                 else:
                     segment = int.from_bytes(content[:4])
@@ -123,6 +146,7 @@ class Snapshots:
             if origin in self._trackers:
                 self._trackers[origin].restore(stream)
         self.loaded = self._enforcement.store.events
+        self.restored = True
         return head.row if head.publisher == self._journal.publisher else 0
 
     # -- while it runs ---------------------------------------------------------------
@@ -169,7 +193,7 @@ class Snapshots:
             except TimeoutError:
                 _log.info("the last snapshot was given up: it took too long")
 
-    async def _parts(self) -> AsyncGenerator[bytes, None]:
+    def _parts(self) -> AsyncGenerator[bytes, None]:
         store = self._enforcement.store
         head = Head(
             node=self._node,
@@ -181,32 +205,6 @@ class Snapshots:
             key_ids=self._enforcement.key_ids,
             seeds=store.seeds,
             entries=self._writer.stats().get("entries", 0),
-            streams=self._streams(),
+            streams=saved_streams(self._trackers),
         )
-        yield part(b"HEAD", head.encode())
-        for stream in head.streams.values():
-            for sums in stream.sums.values():
-                yield part(b"SUMS", sums)
-        async for entries in self._entries():
-            yield part(b"ENTR", entries)
-        for segment in range(SEGMENT_COUNT):
-            records = store.dump(segment)
-            if records:
-                yield part(b"EVNT", segment.to_bytes(4) + records)
-
-    def _streams(self) -> dict[str, SavedStream]:
-        saved = {origin: tracker.saved() for origin, tracker in self._trackers.items()}
-        return {origin: stream for origin, stream in saved.items() if stream}
-
-    async def _entries(self) -> AsyncGenerator[bytes, None]:
-        # A table that was exchanged meanwhile is read again; a repeat does no harm.
-        generation, cursor, done = -1, 0, False
-        while not done:
-            now = self._writer.stats().get("generation", 0)
-            cursor = cursor if now == generation else 0
-            generation = now
-            packed, cursor = self._writer.records(cursor, _SLOTS_AT_ONCE)
-            if packed:
-                yield packed
-            same = generation == self._writer.stats().get("generation", 0)
-            done = cursor == 0 and same
+        return state_parts(head, self._enforcement, self._writer)

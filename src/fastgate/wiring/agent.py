@@ -66,6 +66,7 @@ from fastgate.wiring.node import (
     revocation_reader,
     status_board,
 )
+from fastgate.wiring.shared_snapshots import build_shared_snapshots
 from fastgate.wiring.signing import build_seal
 
 __all__ = ["run_agent"]
@@ -298,20 +299,25 @@ def _build_feed(
         pathlib.Path(config.state_dir), config.node_name, only_copy=rules.is_local
     )
     settings = _feed_settings(config)
+    bus = build_bus(config, journal, settings.lifetimes.longest_s)
+    seal = build_seal(rules.signing, config.node_name)
     return Feed(
         region=config.region,
         node=config.node_name,
         origins=config.origins,
         standalone=rules.is_local,
         journal=journal,
-        bus=build_bus(config, journal, settings.lifetimes.longest_s),
+        bus=bus,
         writer=writer,
         clock=clock,
         settings=settings,
         alarms=alarms.set,
         held_keys=keyring.named,
         snapshots=SnapshotFile(pathlib.Path(config.state_dir), settings.hash_key),
-        seal=build_seal(rules.signing, config.node_name),
+        shared=build_shared_snapshots(
+            config, bus, journal=journal, settings=settings, seal=seal, clock=clock
+        ),
+        seal=seal,
     )
 
 

@@ -140,6 +140,7 @@ def nats_settings(config: Config, longest_s: int) -> "NatsSettings":
         max_bytes=rules.stream_bytes,
         max_age_s=max(int(nats.retention.total_seconds()), longest_s),
         least_age_s=longest_s,
+        snapshot_bytes=rules.snapshot_max_bytes if rules.shares_snapshots else 0,
     )
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "TimedOutError",
     "answer_of",
     "number",
+    "snapshot_name",
     "stored_of",
     "stream_name",
     "translated",
@@ -53,6 +54,11 @@ def translated() -> Iterator[None]:
 def stream_name(origin: str) -> str:
     """Return the stream of an origin."""
     return f"FG_REV_{origin}"
+
+
+def snapshot_name(region: str) -> str:
+    """Return the stream of a region's saved states."""
+    return f"FG_SNAP_{region}"
 
 
 def answer_of(payload: bytes) -> dict[str, Any]:

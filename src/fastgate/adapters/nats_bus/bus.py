@@ -26,6 +26,7 @@ from fastgate.adapters.nats_bus.answers import (
 )
 from fastgate.adapters.nats_bus.link import REQUEST_S, Link
 from fastgate.adapters.nats_bus.settings import NatsSettings
+from fastgate.adapters.nats_bus.shelf import NatsShelf
 from fastgate.domain.stream import Stored, StreamState
 from fastgate.errors import ControlError
 from fastgate.ports import BusListener
@@ -58,6 +59,7 @@ class NatsBus:
         node: str,
         origins: tuple[str, ...],
     ) -> None:
+        self._settings = settings
         self._region = region
         self._node = node
         self._origins = origins
@@ -75,6 +77,10 @@ class NatsBus:
         # Origins that answered themselves, and those that are read from a copy.
         self._reached: set[str] = set()
         self._copied: set[str] = set()
+
+    def shelf(self) -> NatsShelf:
+        """Return where saved states lie, over the same connection."""
+        return NatsShelf(self._link, self._settings, self._region)
 
     async def start(self, listener: BusListener) -> None:
         """Connect in the background and return at once."""

@@ -16,11 +16,16 @@ from nats.aio.client import Client
 from fastgate.adapters.nats_bus.answers import (
     MissingError,
     answer_of,
+    snapshot_name,
     stream_name,
     translated,
 )
 from fastgate.adapters.nats_bus.link import REQUEST_S, client_options
 from fastgate.adapters.nats_bus.settings import NatsSettings
+from fastgate.adapters.nats_bus.snapshot_stream import (
+    snapshot_config,
+    snapshot_lines,
+)
 from fastgate.adapters.nats_bus.streams import (
     lines_of,
     mirror_config,
@@ -56,8 +61,10 @@ async def inspect(
             # One server, or one cluster, for all.
             for origin in origins:
                 lines += await _stream(client, settings, origin, "$JS.API", make)
+                lines += await _snapshots(client, settings, origin, "$JS.API", make)
             return lines
         lines += await _stream(client, settings, region, f"$JS.{own}.API", make)
+        lines += await _snapshots(client, settings, region, f"$JS.{own}.API", make)
         for origin in origins:
             if origin != region:
                 lines += await _mirror(client, settings, origin, make)
@@ -138,6 +145,27 @@ async def _stream(
         line = Line(place, "mirror", "a mirror", "the stream", Standing.DIFFERS)
         return [line]
     return [*lines_of(settings, origin, config)]
+
+
+async def _snapshots(
+    client: Client, settings: NatsSettings, region: str, api: str, make: bool
+) -> list[Line]:
+    # Nothing rests on it: a new gateway reads the streams instead.
+    if not settings.snapshot_bytes:
+        return []
+    name = snapshot_name(region)
+    place = f"stream {name}"
+    config = await _found(client, api, name)
+    if config is None and make:
+        made = snapshot_config(settings, region)
+        try:
+            await _ask(client, f"{api}.STREAM.CREATE.{name}", made)
+        except ControlError as error:
+            return [Line(place, "", str(error), "a stream", Standing.ADVICE)]
+        return [Line(place, "", "", "", Standing.MADE)]
+    if config is None:
+        return [Line(place, "", "none", "a stream", Standing.ADVICE)]
+    return [*snapshot_lines(region, config)]
 
 
 async def _mirror(

@@ -20,6 +20,7 @@ class NatsSettings:
     domains: JetStream domain by region where it is not named like the region.
     credentials: Path of a `.creds` file. max_age_s: At least the longest event's life.
     least_age_s: The longest event's life: what a stream that is there must keep.
+    snapshot_bytes: Largest saved state in the stream for them; 0: there is none.
     """
 
     servers: tuple[str, ...]
@@ -32,3 +33,4 @@ class NatsSettings:
     max_bytes: int = 268_435_456
     max_age_s: int = 86_400
     least_age_s: int = 0
+    snapshot_bytes: int = 0

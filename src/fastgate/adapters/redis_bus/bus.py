@@ -18,6 +18,7 @@ from fastgate.adapters.redis_bus.link import (
     client_of,
 )
 from fastgate.adapters.redis_bus.live import Live, glance
+from fastgate.adapters.redis_bus.shelf import RedisShelf
 from fastgate.adapters.redis_bus.talk import Talk
 from fastgate.adapters.redis_bus.wire import Names, id_of, stored_of, translated
 from fastgate.domain.stream import Stored, StreamState
@@ -68,6 +69,10 @@ class RedisBus:
         )
         self._task: asyncio.Task[None] | None = None
         self._up: bool | None = None
+
+    def shelf(self, keep_s: int) -> RedisShelf:
+        """Return where saved states lie. keep_s: Life of a part of one."""
+        return RedisShelf(self._link, self._names, self._region, keep_s)
 
     async def start(self, listener: BusListener) -> None:
         """Connect in the background and return at once."""

@@ -83,6 +83,10 @@ class Names:
         """Return the key that remembers a message's name for the duplicate window."""
         return f"{self.log(origin)}.once.{message_id}"
 
+    def blob(self, region: str, name: str) -> str:
+        """Return the key of a part of a region's saved state."""
+        return f"{self.prefix}.snap.{region}.{name}"
+
     def channel(self, what: str, region: str, node: str) -> str:
         """Return a channel.
 
