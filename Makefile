@@ -67,9 +67,11 @@ fuzz: build/fuzz/.built ## Fuzz readers of foreign bytes, and the lanes (FUZZ_SE
 
 KILLS ?= 10000
 SYSTEM_KILLS ?= 200
-kill-test: install ## Kill writers, readers, agent and workers many times (KILLS, SYSTEM_KILLS)
+FLIPS ?= 100000
+kill-test: install ## Kill writers, readers, agent, workers; flip saved states (KILLS, SYSTEM_KILLS, FLIPS)
 	$(BIN)/python -m tests.adversity.index_kills --kills $(KILLS)
 	$(BIN)/python -m tests.adversity.system_kills --kills $(SYSTEM_KILLS)
+	$(BIN)/python -m tests.adversity.snapshot_flips --flips $(FLIPS)
 
 FLOOD_SECONDS ?= 8
 flood-test: install ## Flood a gateway with bad tokens: what good clients notice, what each costs
