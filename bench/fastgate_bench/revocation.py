@@ -25,6 +25,7 @@ from fastgate_bench.gateways import FASTGATE, Place, running
 from fastgate_bench.histogram import curve, decoded, encoded, statistics
 from fastgate_bench.machine import Pins, choose_pins
 from fastgate_bench.options import Options, Tell
+from fastgate_bench.propagation import propagation_stages
 from fastgate_bench.reader_pause import pause_stages
 from fastgate_bench.revocation_feed import feed_stages
 from fastgate_bench.revoker import Revoker
@@ -109,6 +110,14 @@ async def run(options: Options, tell: Tell) -> Measured:
     )
     tell("starting upstream and gateway", 0.6)
     await _refusals(measured, size.revocations, tell)
+    tell("starting three regions", 0.8)
+
+    def later(what: str, share: float) -> None:
+        tell(what, 0.8 + 0.2 * share)
+
+    count = size.revocations
+    stages = await propagation_stages(count, quick=options.quick, tell=later)
+    measured.stages.extend(stages)
     return measured
 
 
@@ -160,7 +169,7 @@ async def _refusals(measured: Measured, count: int, tell: Tell) -> None:
         stack.callback(revoker.close)
         refused_us, answered_us = [], []
         for number in range(count):
-            tell(f"revocation {number + 1} of {count}", 0.65 + 0.35 * number / count)
+            tell(f"revocation {number + 1} of {count}", 0.65 + 0.15 * number / count)
             refused, answered = await revoker.revoke()
             refused_us.append(refused)
             answered_us.append(answered)

@@ -1,7 +1,7 @@
 """Revoker: revokes tokens at a gateway and sees when each worker refuses them.
 
 Owns:      one connection to each worker, and one to the admin API.
-Called by: revocation.
+Called by: revocation; propagation asks as it does.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from fastgate.errors import StartError
 from fastgate_bench.gateways import Running
 from fastgate_bench.machine import holder
 
-__all__ = ["Revoker"]
+__all__ = ["Link", "Revoker", "request_of"]
 
 _HOST: Final = "127.0.0.1"
 _DEADLINE_S: Final = 10.0
@@ -25,7 +25,7 @@ _OK: Final = 200
 _REFUSED: Final = 401
 
 
-class _Link:
+class Link:
     """A connection that is asked one thing after the other."""
 
     def __init__(
@@ -35,11 +35,13 @@ class _Link:
         self._writer = writer
 
     @classmethod
-    async def to(cls, port: int) -> "_Link":
+    async def to(cls, port: int) -> "Link":
+        """Connect to a port on loopback."""
         return cls(*await asyncio.open_connection(_HOST, port))
 
     @property
     def own_port(self) -> int:
+        """The port of this end."""
         return int(self._writer.get_extra_info("sockname")[1])
 
     async def ask(self, request: bytes) -> int:
@@ -51,6 +53,7 @@ class _Link:
         return int(head[9:12])
 
     def close(self) -> None:
+        """End it."""
         self._writer.close()
 
 
@@ -60,15 +63,15 @@ class Revoker:
     def __init__(self, gateway: Running, workers: int) -> None:
         self._gateway = gateway
         self._wanted = workers
-        self._links: dict[int, _Link] = {}  # by the worker's process
-        self._admin: _Link | None = None
+        self._links: dict[int, Link] = {}  # by the worker's process
+        self._admin: Link | None = None
 
     async def connect(self) -> None:
         """Open a connection to each worker. Raises StartError: not all were met."""
         place = self._gateway.place
         for _ in range(_MAX_TRIES):
-            link = await _Link.to(place.port)
-            await link.ask(_get(place.issuer.token()))  # accepted by now
+            link = await Link.to(place.port)
+            await link.ask(request_of(place.issuer.token()))  # accepted by now
             pid = holder(self._gateway.pid, place.port, link.own_port)
             if pid in self._links or not pid:
                 link.close()
@@ -78,7 +81,7 @@ class Revoker:
                 break
         else:
             raise StartError(f"met {len(self._links)} of {self._wanted} workers")
-        self._admin = await _Link.to(place.admin_port)
+        self._admin = await Link.to(place.admin_port)
 
     def close(self) -> None:
         """Close all connections."""
@@ -94,7 +97,7 @@ class Revoker:
         """
         place = self._gateway.place
         jti = f"revoked-{time.monotonic_ns()}"
-        request = _get(place.issuer.token(jti=jti))
+        request = request_of(place.issuer.token(jti=jti))
         for link in self._links.values():
             if await link.ask(request) != _OK:
                 raise StartError("a good token was not accepted")
@@ -124,7 +127,7 @@ class Revoker:
         return time.perf_counter_ns()
 
 
-async def _until_refused(link: _Link, request: bytes) -> int:
+async def _until_refused(link: Link, request: bytes) -> int:
     """Ask until the token is refused; returns when that was."""
     while (status := await link.ask(request)) != _REFUSED:
         if status != _OK:
@@ -133,7 +136,8 @@ async def _until_refused(link: _Link, request: bytes) -> int:
     return time.perf_counter_ns()
 
 
-def _get(token: str) -> bytes:
+def request_of(token: str) -> bytes:
+    """Return a request with a token that a gateway under test accepts."""
     return (
         "GET /orders/1 HTTP/1.1\r\nHost: gateway.test\r\n"
         f"Authorization: Bearer {token}\r\n\r\n"

@@ -167,7 +167,8 @@ async def test_bench_names_what_it_needs_where_the_extra_is_absent(tmp_path):
         (
             "revocation",
             {"lookup-1k", "apply", "apply-frames", "event-bytes", "restore"}
-            | {"revoke-refused", "revoke-answered"},
+            | {"revoke-refused", "revoke-answered", "revoke-near", "revoke-across"}
+            | {"revoke-urgent", "revoke-healed"},
         ),
     ],
 )
