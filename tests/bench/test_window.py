@@ -251,13 +251,14 @@ def test_the_line_about_a_round_is_bounded():
 
 async def test_a_signal_ends_the_rounds_and_keeps_those_before(monkeypatch):
     """SIGTERM as SIGINT: the run returns what it has, and stops the rig."""
-    stopped = []
+    stopped, told = [], []
 
     async def a_round(self, number, faults):
         if number:
             signal.raise_signal(signal.SIGTERM)
             await asyncio.Event().wait()
         self._totals.add(faults, Findings(window_ns=S, checked=1), 0.5)
+        self._notes.append(f"round {number} was that")
 
     async def stop(self):
         stopped.append(True)
@@ -265,8 +266,10 @@ async def test_a_signal_ends_the_rounds_and_keeps_those_before(monkeypatch):
     monkeypatch.setattr(rounds._Series, "_round", a_round)
     monkeypatch.setattr(rounds._Series, "stop", stop)
     async with asyncio.timeout(10):
-        measured = await rounds.run(Options(rounds=5, seed=4), lambda *_: None)
+        options = Options(rounds=5, seed=4)
+        measured = await rounds.run(options, lambda *step: told.append(step))
     assert stopped
+    assert ("round 0 was that", 0.2) in told
     assert measured.stage("rounds").values == {"count": 1.0}
     assert measured.stage("rounds-missing").values == {"count": 4.0}
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

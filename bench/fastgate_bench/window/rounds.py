@@ -127,6 +127,7 @@ class _Series:
             text = ", ".join(map(str, faults))
             tell(f"round {number}: {text}", (number - first) / rounds)
             await self._round(number, faults)
+            tell(self._notes[-1], (number - first + 1) / rounds)
 
     async def stop(self) -> None:
         """End the rig."""

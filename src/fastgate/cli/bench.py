@@ -10,6 +10,7 @@ needs packages that a gateway does not.
 
 import contextlib
 import pathlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -124,6 +125,9 @@ def command(
     revocation: look-ups, and revoke until refused. peers: CPU per request beside
     HAProxy, nginx and Envoy, where they are installed.
 
+    window: rounds of faults, and the longest that a revoked token still worked in them.
+    A run that is interrupted prints the rounds before that, and exits with 99.
+
     Wrk is used beside our own generator where it is installed, and the output says so.
 
     Example: fastgate bench relay --target http://127.0.0.1:8080/ --budget mine.yaml
@@ -152,7 +156,7 @@ def command(
         first=first,
         keep=keep,
     )
-    with _bar() as tell:
+    with _bar(lines=name == "window") as tell:
         result: Result = suite.run(name, chosen, budget, tell, results)
     if as_json or not is_terminal():
         print_json(result.document())
@@ -185,8 +189,11 @@ def _load() -> tuple[Any, Any]:
 
 
 @contextlib.contextmanager
-def _bar() -> Iterator[Callable[[str, float], None]]:
-    """Show how far a run is on stderr; nothing where nobody looks."""
+def _bar(*, lines: bool) -> Iterator[Callable[[str, float], None]]:
+    """Show how far a run is on stderr; nothing where nobody looks.
+
+    lines: A run that takes long enough to be looked at in a log: a line a step there.
+    """
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -200,6 +207,8 @@ def _bar() -> Iterator[Callable[[str, float], None]]:
 
         def tell(text: str, done: float) -> None:
             progress.update(task, description=text, completed=done)
+            if lines and not console.is_terminal:
+                print(f"{done:4.0%} {text}", file=sys.stderr, flush=True)
 
         yield tell
 
