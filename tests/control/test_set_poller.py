@@ -76,6 +76,7 @@ class Streams:
         self.pollers = SetPollers(
             fetcher=self.fetcher,
             take=world.intake.polled,
+            clock=world.clock,
             alarms=self._alarm,
             sleep=self._sleep,
         )
@@ -183,11 +184,16 @@ async def test_transmitter_that_fails_raises_an_alarm_and_is_asked_ever_less(fau
         sent = streams.transmitter
         sent.fault = fault
         await until(lambda: streams.alarms == {"ssf_poll"})
+        (line,) = streams.pollers.status()
+        assert (line["issuer"], line["error"]) == ("login", f"status_{fault}")
         await until(lambda: max(streams.slept) > 6)
         backing_off = [pause for pause in streams.slept if pause > 0.5]
         assert backing_off[0] < 2
         sent.fault, sent.waiting = 0, {"set-1": event(1)}
         await until(lambda: sent.acked == ["set-1"] and not streams.alarms)
+        (line,) = streams.pollers.status()
+        assert line["error"] is None
+        assert line["answered_s"] < 60
 
 
 @pytest.mark.parametrize(

@@ -175,8 +175,14 @@ async def test_change_is_followed_and_a_lost_list_is_kept_until_its_time():
         world.issuer.tokens.clear()
         await until(lambda: world.alarms == {("status_list", "login")})
         assert world.status("/1", 0) == 1
+        (line,) = world.lists.status()
+        assert (line["error"], line["age_s"] < 60) == ("status_404", True)
+        assert line["fresh_s"] > 0
         world.issuer.publish("/1", b"\x00")
         await until(lambda: world.status("/1", 0) == 0 and not world.alarms)
+        (line,) = world.lists.status()
+        assert line["error"] is None
+        assert 0 < line["next_s"] <= 30
 
 
 def _good(issuer: ListIssuer) -> str:

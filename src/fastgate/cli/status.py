@@ -1,6 +1,7 @@
 """Status: `fastgate status` shows regions, freshness and workers of a running gateway.
 
-Owns:      the table of origins; the picture that --watch redraws.
+Owns:      the table of origins; the picture that --watch redraws. Other lines are
+           cli.status_text's.
 Called by: cli.main.
 Source:    ECOSYSTEM.md section 6.
 """
@@ -23,6 +24,7 @@ from fastgate.cli.admin_client import (
     plain,
 )
 from fastgate.cli.output import is_terminal, print_json, print_line, print_table
+from fastgate.cli.status_text import status_lines
 from fastgate.config.values import format_duration
 
 __all__ = ["command"]
@@ -85,10 +87,8 @@ def _print(status: dict[str, Any], *, as_json: bool) -> None:
     old = sum(not worker.get("current") for worker in workers if worker.get("up"))
     behind = f", {old} on an old configuration" if old else ""
     print_line((f"workers {up} of {len(workers)} up{behind}", ""))
-    canaries = (feed.get("canaries") or {}).get("origins") or {}
-    if canaries:
-        said = ", ".join(_window(*item) for item in canaries.items())
-        print_line((plain(f"canaries refused after, p50 / p99: {said}"), ""))
+    for text, style in status_lines(status):
+        print_line((plain(text), style))
     for alarm in status.get("alarms", []):
         print_line((_alarm(alarm), "bold red"))
 
@@ -125,14 +125,6 @@ def _origin(line: dict[str, Any]) -> tuple[str, ...]:
         str(line.get("state")).replace("_", " "),
     )
     return tuple(map(plain, cells))
-
-
-def _window(origin: str, window: dict[str, Any]) -> str:
-    half_ms, almost_ms = window.get("p50_ms"), window.get("p99_ms")
-    missed = f", {window['missed']} not refused" if window.get("missed") else ""
-    if half_ms is None or almost_ms is None:
-        return f"{origin} never{missed}"
-    return f"{origin} {half_ms:.1f} / {almost_ms:.1f} ms{missed}"
 
 
 def _alarm(alarm: dict[str, Any]) -> str:

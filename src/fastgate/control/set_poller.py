@@ -20,7 +20,7 @@ from fastgate.control.json_document import JsonError, read_object
 from fastgate.domain.notice import NoticeError
 from fastgate.domain.security_event import set_error
 from fastgate.errors import BadAnswerError, ControlError
-from fastgate.ports import Fetcher
+from fastgate.ports import Clock, Fetcher
 
 __all__ = ["SetPollers", "Take"]
 
@@ -37,6 +37,7 @@ _PROMPT_S = 10.0
 _RETRY_FIRST_S = 1.0
 _RETRY_LAST_S = 60.0
 _JSON = "application/json"
+_NS = 1_000_000_000
 
 
 class _Poller:
@@ -49,6 +50,8 @@ class _Poller:
         self._acks: list[str] = []
         self._errors: dict[str, dict[str, str]] = {}
         self._patient = True
+        self.answered_ns = 0
+        self.error = ""
 
     async def poll(self) -> bool:
         """Ask once and take what comes; True where there is more at once.
@@ -131,7 +134,7 @@ class _Poller:
 class SetPollers:
     """The streams of one node that are polled.
 
-    take: Takes what came (Intake.polled).
+    take: Takes what came (Intake.polled). clock: For how long ago an answer came.
     alarms: Called with name, dependency and whether it is on, at every change.
     sleep: Replaces asyncio.sleep in tests.
     """
@@ -141,20 +144,24 @@ class SetPollers:
         *,
         fetcher: Fetcher,
         take: Take,
+        clock: Clock,
         alarms: Callable[[str, str, bool], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._fetcher = fetcher
         self._take = take
+        self._clock = clock
         self._alarms = alarms
         self._sleep = sleep
         self._tasks: dict[PollRules, asyncio.Task[None]] = {}
+        self._pollers: dict[PollRules, _Poller] = {}
 
     async def follow(self, polls: Sequence[PollRules]) -> None:
         """Poll these streams; one whose rules are the same goes on as it is."""
         gone = [rules for rules in self._tasks if rules not in polls]
         for rules in gone:
             task = self._tasks.pop(rules)
+            del self._pollers[rules]
             task.cancel()
             await asyncio.wait({task})
             if all(other.alias != rules.alias for other in polls):
@@ -162,6 +169,7 @@ class SetPollers:
         for rules in polls:
             if rules not in self._tasks:
                 poller = _Poller(rules, self._fetcher, self._take)
+                self._pollers[rules] = poller
                 self._tasks[rules] = asyncio.create_task(
                     self._run(poller), name=f"poll-{rules.alias}"
                 )
@@ -170,6 +178,23 @@ class SetPollers:
         """End all of them; what was not acknowledged comes again."""
         await self.follow(())
 
+    def status(self) -> list[dict[str, Any]]:
+        """Return a line a stream: seconds since an answer, and what is wrong.
+
+        `answered_s` is None where none came yet, `error` where the last poll was well.
+        """
+        now_ns = self._clock.boot_ns()
+        return [
+            {
+                "issuer": rules.alias,
+                "answered_s": round((now_ns - poller.answered_ns) / _NS, 1)
+                if poller.answered_ns
+                else None,
+                "error": poller.error or None,
+            }
+            for rules, poller in self._pollers.items()
+        ]
+
     async def _run(self, poller: _Poller) -> None:
         alias, wait_s = poller.rules.alias, _RETRY_FIRST_S
         while True:
@@ -177,16 +202,16 @@ class SetPollers:
                 more = await poller.poll()
             except ControlError as error:
                 _log.info("polling %s failed: %s", alias, error)
-                ok = False
+                poller.error = str(error)
             except Exception:  # noqa: BLE001
                 # The last border of a task: without it a stream would silently bring
                 # nothing any more.
                 _log.exception("polling %s broke", alias)
-                ok = False
+                poller.error = "broke"
             else:
-                ok = True
-            self._alarms("ssf_poll", alias, not ok)
-            if not ok:
+                poller.error, poller.answered_ns = "", self._clock.boot_ns()
+            self._alarms("ssf_poll", alias, bool(poller.error))
+            if poller.error:
                 # Reason: gateways must not come back in step.
                 await self._sleep(wait_s * random.uniform(0.8, 1.2))  # noqa: S311
                 wait_s = min(2 * wait_s, _RETRY_LAST_S)

@@ -94,6 +94,15 @@ class StatusListRules:
         )
 
 
+@dataclass(slots=True)
+class _Tries:
+    """How fetching one list goes; CLOCK_BOOTTIME, 0 for never."""
+
+    fetched_ns: int = 0
+    due_ns: int = 0
+    error: str = ""
+
+
 _Fetch = Callable[[StatusListRules, str], Awaitable[float]]
 
 
@@ -128,6 +137,7 @@ class StatusLists:
         self._sleep = sleep
         self._tasks: dict[tuple[StatusListRules, str], asyncio.Task[None]] = {}
         self._failing: dict[str, set[str]] = {}
+        self._tries: dict[tuple[StatusListRules, str], _Tries] = {}
         self._rules: tuple[StatusListRules, ...] = ()
         self._aggregated: dict[StatusListRules, tuple[str, ...]] = {}
 
@@ -145,13 +155,28 @@ class StatusLists:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def status(self) -> list[dict[str, Any]]:
-        """Return a line a list: for how long it may be relied upon, seconds."""
+        """Return a line a list: for how long it may be relied upon, and since when.
+
+        All in seconds; `age_s` is None where it was never had, `error` where the last
+        try was well.
+        """
         now_ns = self._clock.boot_ns()
         lines = []
         for rules, uri in self._wanted():
             until_ns = self._board.until_ns(list_name(rules.alias, uri))
-            left_s = round(max(0, until_ns - now_ns) / _NS, 1)
-            lines.append({"issuer": rules.alias, "uri": uri, "fresh_s": left_s})
+            tries = self._tries.get((rules, uri), _Tries())
+            fetched_ns = tries.fetched_ns
+            age_s = round((now_ns - fetched_ns) / _NS, 1) if fetched_ns else None
+            lines.append(
+                {
+                    "issuer": rules.alias,
+                    "uri": uri,
+                    "fresh_s": round(max(0, until_ns - now_ns) / _NS, 1),
+                    "age_s": age_s,
+                    "next_s": round(max(0, tries.due_ns - now_ns) / _NS, 1),
+                    "error": tries.error or None,
+                }
+            )
         return lines
 
     def _wanted(self) -> list[tuple[StatusListRules, str]]:
@@ -173,6 +198,7 @@ class StatusLists:
         current = asyncio.current_task()
         for key in [key for key in self._tasks if key not in wanted]:
             task = self._tasks.pop(key)
+            self._tries.pop(key, None)
             self._note(key[0].alias, key[1], failed=False)
             if task is not current:
                 task.cancel()
@@ -191,25 +217,28 @@ class StatusLists:
         fetch: "_Fetch",
     ) -> None:
         retry_s = _RETRY_FIRST_S
+        tries = self._tries.setdefault((rules, uri), _Tries())
         while True:
             try:
                 wait_s = await fetch(rules, uri)
             except (NoticeError, ControlError) as error:
                 _log.warning("status list of %s: %s", rules.alias, error)
-                failed = True
+                tries.error = str(error)
             except Exception:  # noqa: BLE001
                 # The last border of a task: without it a list would silently never be
                 # fetched again.
                 _log.exception("a status list of %s broke", rules.alias)
-                failed = True
+                tries.error = "broke"
             else:
-                failed = False
-            self._note(rules.alias, uri, failed=failed)
-            if failed:
+                tries.error, tries.fetched_ns = "", self._clock.boot_ns()
+            self._note(rules.alias, uri, failed=bool(tries.error))
+            if tries.error:
                 wait_s, retry_s = retry_s, min(2 * retry_s, _RETRY_LAST_S)
             else:
                 retry_s = _RETRY_FIRST_S
-            await self._sleep(wait_s * random.uniform(0.8, 1.0))  # noqa: S311 - jitter
+            wait_s *= random.uniform(0.8, 1.0)  # noqa: S311 - jitter
+            tries.due_ns = self._clock.boot_ns() + int(wait_s * _NS)
+            await self._sleep(wait_s)
 
     def _note(self, alias: str, uri: str, *, failed: bool) -> None:
         failing = self._failing.setdefault(alias, set())

@@ -47,4 +47,5 @@ class WaysIn:
 
     def status(self) -> dict[str, Any]:
         """Return the sections of `/v1/status`."""
-        return {"intake": self.intake.status(), "status_lists": self.lists.status()}
+        intake = self.intake.status() | {"polls": self.pollers.status()}
+        return {"intake": intake, "status_lists": self.lists.status()}

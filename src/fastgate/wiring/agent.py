@@ -220,7 +220,9 @@ def _build_agent(node: Node, views: Views) -> tuple[Agent, _Lasting]:
     )
     ways = WaysIn(
         intake=intake,
-        pollers=SetPollers(fetcher=fetcher, take=intake.polled, alarms=alarms.set),
+        pollers=SetPollers(
+            fetcher=fetcher, take=intake.polled, clock=clock, alarms=alarms.set
+        ),
         keepers=StreamKeepers(
             fetcher=fetcher, streams=intake.streams, alarms=alarms.set
         ),
