@@ -14,6 +14,7 @@ from tests.feed_fakes import FakeIndex, until
 from fastgate.control.allowance import Allowance
 from fastgate.control.frame_seal import FrameSeal, SignedSeal
 from fastgate.control.urgent import UrgentResult
+from fastgate.domain.entry import RepeatedError
 from fastgate.domain.event import Batch, Event, encode_batch, key_id
 from fastgate.domain.frame import FaultKind
 from fastgate.domain.metrics import METRICS
@@ -214,6 +215,25 @@ async def test_event_that_is_over_is_dropped(net):
     us.feed.urged("eu", ONE, frame(event(us, expires=int(us.clock.wall_s()) - 1)))
     assert heard(us) == {"late": 1}
     assert not us.has()
+
+
+async def test_event_that_only_the_urgent_path_brought_may_be_entered_here(net):
+    """Its gateway may be gone with its journal: then this one has to keep it."""
+    eu, us, ap = await world(net)
+    eu.bus.hang = True
+    said = entry(home="eu", urgent=True, id="f" * 24)
+    await eu.feed.enter(said)
+    await until(us.has)
+    await net.stop(eu)
+    second = await net.add("eu", "gw-eu-2")
+    second.feed.urged("eu", ONE, frame(event(second, id="f" * 24)))
+    assert second.has()
+    receipt = await second.feed.enter(said)
+    assert receipt.published
+    for node in (second, us, ap):
+        await until(lambda n=node: n.feed.enforcement.published("f" * 24, "eu"))
+        with pytest.raises(RepeatedError):
+            await node.feed.enter(said)
 
 
 async def test_frame_that_is_repeated_wakes_workers_once(net):

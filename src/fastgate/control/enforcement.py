@@ -6,6 +6,7 @@ Source:    REVOCATION.md sections 3 (lift, hash keys) and 5 (native arrays).
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,9 @@ _KINDS = {code: kind for kind, code in KIND_CODES.items()}
 _SEGMENTS_AT_ONCE = 16
 # Reason: an event a key, and room for those that revoke the same again.
 _EVENTS_PER_ENTRY = 2
+# Reason: five seconds of what the urgent path takes; one that is forgotten counts as
+# kept, as any other.
+_MOST_BESIDES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ class Enforcement:
         self._steady = steady
         self._alarm = alarm
         self._swept = 0
+        # Ids and origins of what came besides the streams, and may be nowhere else.
+        self._besides: OrderedDict[tuple[str, str], None] = OrderedDict()
         # Something that this node entered or read is not in its index.
         self.incomplete = False
         self._writer = writer
@@ -121,6 +127,7 @@ class Enforcement:
                 self._alarm("hash_key", "journal", True)
             return not lost
         spoken = event.origin in self._speaks_for
+        self._besides.pop((event.id, event.origin), None)
         self._note_kid(event, spoken=spoken)
         return self.fitted(self._store(event, spoken=spoken))
 
@@ -130,7 +137,12 @@ class Enforcement:
         event: Live, and hashed with a key that is known here. Nothing follows from
         what does not fit: the stream brings it again, and that counts.
         """
-        return self._store(event, spoken=False)
+        fits = self._store(event, spoken=False)
+        if fits:
+            self._besides[event.id, event.origin] = None
+            if len(self._besides) > _MOST_BESIDES:
+                self._besides.popitem(last=False)
+        return fits
 
     def _store(self, event: Event, *, spoken: bool) -> bool:
         return self.store.add(
@@ -191,6 +203,21 @@ class Enforcement:
         return any(
             known.id == event.id and known.origin == event.origin
             for known in self.about(event.key)
+        )
+
+    def keeps(self, id_: str, key: bytes) -> bool:
+        """Tell whether a stream, or this node's journal, has an event of an id.
+
+        What only came besides the streams is in force here, and would be lost with
+        those that heard it: whoever enters it again is not repeating anything.
+        """
+        return any(
+            known.id == id_
+            and (
+                (id_, known.origin) not in self._besides
+                or self.published(id_, known.origin) is not None
+            )
+            for known in self.about(key)
         )
 
     def is_lifted(self, event: Event) -> bool:

@@ -110,7 +110,7 @@ class Entries:
         if hand and self._handover.full:
             raise ControlError("too many revocations wait for their home")
         key = self._key(entry)
-        if entry.id and any(k.id == entry.id for k in self._enforcement.about(key)):
+        if entry.id and self._enforcement.keeps(entry.id, key):
             raise RepeatedError("id", "this event is known")
         event = make_event(
             entry,
