@@ -51,6 +51,7 @@ class Origin:
             known_keys={KEY},
             apply=self._apply,
             prove=self.proofs.append,
+            wall_s=lambda: WALL,
         )
         self.stream: dict[int, Stored] = {}
         self.last = 0

@@ -21,8 +21,9 @@ class Feed:
         )
         self.standalone, self.bus_up = False, True
         self.tracker = SimpleNamespace(
-            marker_ns=self.started_ns, marker=None, proof=None
+            marker_ns=self.started_ns, marker=None, proof=None, blind=False
         )
+        self.keys = SimpleNamespace(in_doubt=False, contradicting=tuple)
         self.origins, self.trackers = ("us",), {"us": self.tracker}
         self.alarms_on = set()
         nothing = SimpleNamespace(oldest=lambda: None)
@@ -66,3 +67,19 @@ def test_the_dependency_that_is_in_the_way_is_named(cause):
     else:
         feed.standalone = True
     assert feed.after(0.5) == {("revocation_age", f"us: {cause}")}
+
+
+@pytest.mark.parametrize("fault", ["blind", "contradicting", "in_doubt"])
+def test_hash_key_that_is_not_the_others_is_an_alarm(fault):
+    """Named by its region, or as ours where theirs is another."""
+    feed = Feed()
+    if fault == "blind":
+        feed.tracker.blind = True
+    else:
+        found = ("us",) if fault == "contradicting" else True
+        setattr(
+            feed.keys, fault, (lambda: found) if fault == "contradicting" else found
+        )
+    feed.after(1)
+    place = "markers" if fault == "in_doubt" else "us"
+    assert ("hash_key", place) in feed.alarms_on

@@ -39,6 +39,7 @@ class Region:
             known_keys=(),
             apply=lambda *_: True,
             prove=lambda _: None,
+            wall_s=lambda: 0.0,
         )
         if caught_up:
             assert self.own.plan(StreamState("made", 0, 0.0), 0, 1) is not None

@@ -23,6 +23,7 @@ def proofs_of(*, incomplete):
         trackers={"eu": tracker, "us": tracker},
         adoption=SimpleNamespace(evidence_ns={}),
         enforcement=enforcement,
+        keys=SimpleNamespace(proven=lambda: None),
     )
     board = Board()
     return Proofs(feed, board), board
@@ -34,6 +35,7 @@ def test_own_events_that_are_not_in_force_keep_the_own_origin_stale():
     proofs.prove("eu", 7)
     proofs.prove("us", 7)
     assert board.evidence == {1: 7}
+    assert (proofs.of("eu"), proofs.of("us")) == (0, 7)
 
 
 def test_a_whole_journal_proves_the_own_origin():

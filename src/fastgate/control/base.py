@@ -153,6 +153,7 @@ class Base:
     def _check(self, head: Head, following: _Parts) -> None:
         """Refuse what is not as it must be, before anything of it is applied."""
         feed = self._feed
+        feed.enforcement.refuse_strange(head.key_ids)
         age_s = feed.enforcement.now_s - head.wall_s
         if age_s >= feed.settings.lifetimes.longest_s:
             raise ControlError(f"the snapshot is {age_s} s old")

@@ -17,6 +17,7 @@ from fastgate.control.native import SEGMENT_COUNT, EventFrame, EventStore
 from fastgate.control.steady import SteadyWall
 from fastgate.domain.event import KIND_CODES, Event
 from fastgate.domain.revocation import Kind
+from fastgate.errors import ControlError
 from fastgate.ports import RevocationWriter
 
 __all__ = ["Enforcement", "Known"]
@@ -80,6 +81,8 @@ class Enforcement:
         self._besides: OrderedDict[tuple[str, str], None] = OrderedDict()
         # Something that this node entered or read is not in its index.
         self.incomplete = False
+        # How often that was found; it only grows.
+        self.refusals = 0
         self._writer = writer
         self.limit = settings.capacity * _EVENTS_PER_ENTRY
         self.begin_anew(None)
@@ -110,6 +113,15 @@ class Enforcement:
             _renumbered(key_ids, self.key_ids, 16),
         )
 
+    def refuse_strange(self, key_ids: Sequence[str]) -> None:
+        """Refuse a saved state under a hash key that is not known here.
+
+        Its entries are looked up by nobody, so what it calls read is not in force.
+        Raises ControlError.
+        """
+        if not set(key_ids) <= set(self.key_ids):
+            raise ControlError("the snapshot has entries under an unknown hash key")
+
     @property
     def now_s(self) -> int:
         """Wall time that does not jump ahead."""
@@ -122,9 +134,8 @@ class Enforcement:
         if event.key_id not in self._known_keys:
             # Made with a hash key that is gone: no token's hash is equal to it.
             lost = event.expires > self._steady.wall_s()
-            self.incomplete = self.incomplete or lost
             if lost:
-                self._alarm("hash_key", "journal", True)
+                self._refused("hash_key", "journal")
             return not lost
         spoken = event.origin in self._speaks_for
         self._besides.pop((event.id, event.origin), None)
@@ -179,9 +190,13 @@ class Enforcement:
     def fitted(self, fits: bool) -> bool:
         """Note whether something found room; returns that."""
         if not fits:
-            self.incomplete = True
-            self._alarm("index_full", "index", True)
+            self._refused("index_full", "index")
         return fits
+
+    def _refused(self, alarm: str, dependency: str) -> None:
+        self.incomplete = True
+        self.refusals += 1
+        self._alarm(alarm, dependency, True)
 
     def published(self, id_: str, origin: str) -> tuple[int, int] | None:
         """Return number and position at which an origin has said an id lately."""

@@ -11,15 +11,16 @@ from fastgate.control.native import BatchError, EventFrame
 from fastgate.domain.event import KIND_CODES, Batch, Event
 from fastgate.domain.frame import FaultKind, FrameError
 
-__all__ = ["decode_batch", "event_of", "read_batch"]
+__all__ = ["decode_batch", "ends_at", "event_of", "read_batch"]
 
 _BY_CODE = {code: kind for kind, code in KIND_CODES.items()}
 
 
-def read_batch(payload: bytes, known_keys: Collection[str]) -> EventFrame:
+def read_batch(payload: bytes, known_keys: Collection[str] | None) -> EventFrame:
     """Read a batch, whoever wrote it; its events stay octets.
 
-    payload: Begins with MAGIC. known_keys: Key ids whose hashes can be looked up here.
+    payload: Begins with MAGIC. known_keys: Key ids whose hashes can be looked up here;
+    None takes any, for whoever only counts what it cannot look up.
     Raises FrameError; a frame is taken whole or not at all.
     """
     try:
@@ -27,7 +28,7 @@ def read_batch(payload: bytes, known_keys: Collection[str]) -> EventFrame:
     except BatchError as fault:
         kind, detail = fault.args
         raise FrameError(FaultKind(kind), detail) from None
-    if frame.key_id not in known_keys:
+    if known_keys is not None and frame.key_id not in known_keys:
         raise FrameError(FaultKind.KEY, "key_id")
     return frame
 
@@ -51,6 +52,11 @@ def event_of(frame: EventFrame, index: int) -> Event:
         hand=hand,
         lifts=lifts,
     )
+
+
+def ends_at(frame: EventFrame) -> int:
+    """Return when the last event of a batch ends, seconds."""
+    return max(event_of(frame, index).expires for index in range(frame.count))
 
 
 def decode_batch(payload: bytes, known_keys: Collection[str]) -> Batch:

@@ -9,7 +9,7 @@ Source:    REVOCATION.md. Nothing that arrives can crash it: what cannot be read
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fastgate.control import feed_status
@@ -23,6 +23,7 @@ from fastgate.control.frame_seal import FrameSeal
 from fastgate.control.handover import Handover
 from fastgate.control.housekeeping import FULL_AT, Housekeeping
 from fastgate.control.journal import Publisher
+from fastgate.control.key_agreement import KeyAgreement
 from fastgate.control.kid_renewal import KidRenewal
 from fastgate.control.markers import MarkerWriter
 from fastgate.control.native import EventFrame
@@ -35,9 +36,10 @@ from fastgate.control.restoring import Restoring
 from fastgate.control.shared_snapshots import SharedSnapshots
 from fastgate.control.snapshots import Snapshots
 from fastgate.control.steady import SteadyWall
+from fastgate.control.tasks import Tasks
 from fastgate.control.urgent import Urgent
 from fastgate.domain.entry import Entry
-from fastgate.domain.event import Batch
+from fastgate.domain.event import Batch, key_id
 from fastgate.domain.frame import NAME
 from fastgate.domain.freshness import NonceLog
 from fastgate.domain.stream import Stored
@@ -47,8 +49,6 @@ from fastgate.ports import Bus, Clock, Journal, RevocationWriter, SnapshotStore
 __all__ = ["Feed", "Receipt"]
 
 _log = logging.getLogger(__name__)
-
-_RESTART_S = 1.0
 
 
 class Feed:
@@ -117,10 +117,19 @@ class Feed:
         )
         self._nonces = NonceLog()
         self._report_now = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = Tasks(lambda name: self._house.failed(name))  # noqa: PLW0108  # made later
+        self._supervise = self._tasks.supervise
         self.canaries = Canaries(self)
         self.receipts = Receipts()
         self.urgent = Urgent(self)
+        boot = secrets.token_hex(8)
+        self.keys = KeyAgreement(
+            boot=boot,
+            key_id=key_id(settings.hash_key),
+            known_keys=settings.known_keys,
+            blind=lambda: any(it.blind for it in self.trackers.values()),
+            wall_s=self.steady.wall_s,
+        )
         self.publisher = Publisher(
             origin=region,
             journal=journal,
@@ -131,6 +140,7 @@ class Feed:
             alarm=self.alarm,
             urge=self.urgent.say,
             seal=self.seal,
+            may_send=self.keys.may_be_said,
         )
         self.handover = Handover(
             region=region,
@@ -151,12 +161,13 @@ class Feed:
         self._markers = MarkerWriter(
             region=region,
             node=node,
-            boot=secrets.token_hex(8),
+            boot=boot,
             clock=clock,
             receipts=self.receipts,
             max_token_lifetime_s=settings.lifetimes.max_token_s,
+            hash_key=self.keys.key_id,
+            agreed=lambda: self.keys.agreed,
         )
-
         self.adoption = Adoption(self)
         self.pulse = Pulse(self, self._markers, self._nonces, self._report_now)
         self._entries = Entries(
@@ -187,6 +198,8 @@ class Feed:
             known_keys=self.settings.known_keys,
             apply=self._apply,
             prove=lambda boot_ns: self.proofs.prove(origin, boot_ns),
+            wall_s=self.steady.wall_s,
+            heard=self.keys.heard,
             seal=self.seal,
             anew=lambda: self._anew(origin),
         )
@@ -241,31 +254,10 @@ class Feed:
 
     async def stop(self) -> None:
         """Stop every task and close the journal; pending events stay in it."""
-        left = set(self._tasks)
-        while left:
-            # Again, where a library swallowed it (asyncio.wait_for on Python 3.11).
-            for task in left:
-                task.cancel()
-            _, left = await asyncio.wait(left, timeout=0.5)
+        await self._tasks.stop()
         await self.bus.stop()
         await self.snapshots.last_words()
         await self.publisher.close()
-
-    def _supervise(
-        self, name: str, run: Callable[[], Coroutine[Any, Any, None]]
-    ) -> None:
-        async def again() -> None:
-            while True:
-                try:
-                    await run()
-                except Exception:  # noqa: BLE001
-                    # The last border of a task: log, and begin again; state is kept,
-                    # and a view that is not proven anew grows old by itself.
-                    _log.exception("feed task %s failed", name)
-                    self._house.failed(name)
-                await asyncio.sleep(_RESTART_S)
-
-        self._tasks.append(asyncio.create_task(again(), name=f"feed-{name}"))
 
     def alarm(self, name: str, dependency: str, on: bool) -> None:
         """Pass an alarm on where it changes."""
@@ -309,6 +301,7 @@ class Feed:
 
     async def handed(self, payload: bytes) -> bytes:
         """Take an event whose home is here. Raises ControlError."""
+        self.keys.check()
         return await self.handover.take(payload)
 
     # The index.
@@ -318,12 +311,13 @@ class Feed:
             self.restoring.begun()
 
     def _apply(self, frame: EventFrame, position: int) -> bool:
+        known = frame.key_id in self.settings.known_keys
         # A full index refuses some; the others go in all the same.
-        fits = self.enforcement.apply(frame, position)
+        fits = known and self.enforcement.apply(frame, position)
         self.publisher.seen(frame, position)
         # Whose stream it was read from is the frame's origin: the tracker checked that.
         self.handover.seen(frame, position)
-        if frame.ack:
+        if frame.ack and known:
             self._report_now.set()
             self.canaries.applied(frame)
         return fits
@@ -340,10 +334,9 @@ class Feed:
 
         wait: `local`, or `regions` to wait up to 10 s for every region.
         Raises EntryError for what cannot be asked, ControlError where the journal or a
-        full stream refused it; then nothing was revoked.
+        full stream refused it, or the hash key is in doubt; then nothing was revoked.
         """
-        if self._nearly_full() and not entry.urgent:
-            raise ControlError("the stream is nearly full: only urgent events")
+        self._admit(urgent=entry.urgent)
         return await self._entries.enter(entry, everywhere=wait == "regions")
 
     async def lift(
@@ -354,10 +347,14 @@ class Feed:
         Raises EntryError where it is another region's, ControlError where the journal
         or a full stream refused it.
         """
-        if self._nearly_full():
-            raise ControlError("the stream is nearly full: only urgent events")
+        self._admit(urgent=False)
         everywhere = wait == "regions"
         return await self._entries.lift(id_, everywhere=everywhere, reason=reason)
+
+    def _admit(self, *, urgent: bool) -> None:
+        self.keys.check()
+        if self._nearly_full() and not urgent:
+            raise ControlError("the stream is nearly full: only urgent events")
 
     async def adopt(self, region: str) -> Adopted:
         """Speak for a region that is gone. Raises EntryError and ControlError."""

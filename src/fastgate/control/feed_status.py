@@ -59,7 +59,8 @@ def ready(feed: "Feed") -> tuple[bool, list[dict[str, Any]]]:
     """Return whether every origin was once proven complete, and a line for each."""
     lines = []
     for origin in feed.origins:
-        proven = _evidence_ns(feed, origin) > 0
+        # With a hash key that others contradict, what was proven means nothing.
+        proven = _evidence_ns(feed, origin) > 0 and not feed.keys.in_doubt
         state = _state(feed, origin)
         lines.append({"origin": origin, "ready": proven, "state": state.value})
     return all(line["ready"] for line in lines), lines
@@ -100,8 +101,11 @@ def raise_alarms(feed: "Feed") -> None:
         ):
             _say_late(feed, name, origin, cause if age_ns > past_ns else "")
     max_token_s = feed.settings.lifetimes.max_token_s
+    others = feed.keys.contradicting()
+    feed.alarm("hash_key", "markers", feed.keys.in_doubt)
     for origin, tracker in feed.trackers.items():
         _check_clock(feed, origin, tracker, now_ns)
+        feed.alarm("hash_key", origin, tracker.blind or origin in others)
         said_s = tracker.marker.max_token_lifetime if tracker.marker else 0
         # Its tokens may outlive what this region keeps of its own revocations.
         feed.alarm("token_lifetime", origin, said_s > max_token_s)
@@ -172,12 +176,15 @@ def _seconds(feed: "Feed", since_ns: int) -> float:
 def _state(feed: "Feed", origin: str) -> OriginState:
     now_ns = feed.clock.boot_ns()
     limit_ns = int(feed.settings.max_staleness_s * 1e9)
-    if not feed.standalone and origin not in feed.adoption.speaker:
-        return feed.trackers[origin].state(now_ns, limit_ns)
     proven_ns = _evidence_ns(feed, origin)
+    fresh = proven_ns and now_ns - proven_ns <= limit_ns
+    if not feed.standalone and origin not in feed.adoption.speaker:
+        state = feed.trackers[origin].state(now_ns, limit_ns)
+        if fresh or state is not OriginState.FRESH:
+            return state
+        return OriginState.STALE  # all of it was read, and some is not in force
     if not proven_ns:
         return OriginState.NEVER_HEARD
-    fresh = now_ns - proven_ns <= limit_ns
     return OriginState.FRESH if fresh else OriginState.STALE
 
 

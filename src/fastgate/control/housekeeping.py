@@ -134,13 +134,11 @@ class Housekeeping:
         if now_ns - self._filled_ns < _HOUSE_NS * feed.settings.tick_s:
             return
         self._filled_ns = now_ns
-        feed.enforcement.incomplete = False
-        try:
-            await journal_walk.refill(self._journal, feed.enforcement.insert)
-        except ControlError:
-            feed.enforcement.incomplete = True
-            raise
-        if not feed.enforcement.incomplete:
+        refusals = feed.enforcement.refusals
+        await journal_walk.refill(self._journal, feed.enforcement.insert)
+        # Only now: a marker that comes during the walk proves nothing.
+        if feed.enforcement.refusals == refusals:
+            feed.enforcement.incomplete = False
             full = any(tracker.full for tracker in feed.trackers.values())
             feed.alarm("index_full", "index", full)
             feed.alarm("hash_key", "journal", False)

@@ -7,6 +7,7 @@ Source:    REVOCATION.md sections 1 and 3: journal and own index first, then the
 """
 
 import asyncio
+import itertools
 import logging
 import random
 from collections import deque
@@ -53,6 +54,7 @@ class Publisher:
     urge: Told of each urgent event that is in journal and index, and not published.
     alarm: Called with name, dependency and whether it is on.
     seal: Signs what is published; by default nothing is signed.
+    may_send: Tells whether an event may be published now; it stays pending else.
     """
 
     def __init__(
@@ -67,9 +69,11 @@ class Publisher:
         alarm: Callable[[str, str, bool], None],
         urge: Callable[[Kept], None] = lambda _: None,
         seal: FrameSeal | None = None,
+        may_send: Callable[[Event], bool] = lambda _: True,
     ) -> None:
         self._urge = urge
         self._seal = seal or FrameSeal()
+        self._may_send = may_send
         self._origin = origin
         self._journal = journal
         self._bus = bus
@@ -317,8 +321,9 @@ class Publisher:
         self._sent.note(kept.event.seq, kept.event.id)
 
     def _next(self) -> Batch | None:
-        first = sorted(self._pending)[:MAX_EVENTS]
-        run = next(journal_walk.runs(self._pending[q].kept.event for q in first), None)
+        events = (self._pending[seq].kept.event for seq in sorted(self._pending))
+        first = itertools.islice(filter(self._may_send, events), MAX_EVENTS)
+        run = next(journal_walk.runs(first), None)
         return None if run is None or self._contradicted else self._batch(run)
 
     def _batch(self, run: list[Event]) -> Batch:

@@ -6,6 +6,8 @@ Source:    REVOCATION.md section 4: the first live gateway by name; the next aft
            of silence. Two writers at once do no harm.
 """
 
+from collections.abc import Callable
+
 from fastgate.control.origin import OriginTracker
 from fastgate.control.receipts import Receipts
 from fastgate.domain.marker import Marker, encode_marker
@@ -22,6 +24,7 @@ class MarkerWriter:
     """Decides and composes; the feed publishes.
 
     boot: This process's name for its clock, 16 hexadecimal digits.
+    hash_key: Id of the key that entries are made with. agreed: As markers have it.
     """
 
     def __init__(
@@ -33,12 +36,16 @@ class MarkerWriter:
         clock: Clock,
         receipts: Receipts,
         max_token_lifetime_s: int,
+        hash_key: str = "",
+        agreed: Callable[[], bool] = bool,
     ) -> None:
         self._region = region
         self._node = node
         self._boot = boot
         self._clock = clock
         self._receipts = receipts
+        self._hash_key = hash_key
+        self._agreed = agreed
         self.max_token_lifetime_s = max_token_lifetime_s
         self._began_ns = clock.boot_ns()
 
@@ -78,6 +85,8 @@ class MarkerWriter:
                 max_token_lifetime=self.max_token_lifetime_s,
                 roster=self._receipts.roster(self._region, now_ns)[:64],
                 adopted=adopted,
+                hash_key=self._hash_key,
+                agreed=self._agreed(),
             )
             try:
                 return encode_marker(marker)

@@ -7,12 +7,14 @@ Source:    REVOCATION.md section 4. Complete as of a marker: all messages before
            applied and all digests are equal. Else nothing is proven; the age runs on.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection
 
-from fastgate.control.event_batch import read_batch
+from fastgate.control.event_batch import ends_at, read_batch
 from fastgate.control.frame_seal import FrameSeal
 from fastgate.control.native import EventFrame, PublisherState
+from fastgate.control.origin_buffers import MAX_HELD, Acknowledged, HeldBack
+from fastgate.control.origin_gaps import OriginGaps
 from fastgate.control.origin_plan import OriginState, Plan
 from fastgate.control.saved_state import SavedStream
 from fastgate.domain.event import MAGIC, Batch
@@ -30,12 +32,8 @@ _SILENCE_NS = 3_000_000_000
 # Reason: one small question; finds a stream made anew that has grown past ours.
 _CHECK_NS = 5_000_000_000
 _DOUBT_NS = 500_000_000
-# Reason: what is dropped comes back by replay, so memory may be small.
-_MAX_HELD = 4_096
-_MAX_HELD_BYTES = 16_777_216
 # Reason: gateways of a region, and their journals lost within a token's life.
 _MAX_PUBLISHERS = 4_096
-_MAX_OWN = 4_096
 _REREAD_FIRST_NS = 2_000_000_000
 _REREAD_LAST_NS = 60_000_000_000
 
@@ -45,9 +43,11 @@ class OriginTracker:
 
     origin: Name of the stream. me: This node, as echoes name it.
     known_keys: Ids of the hash keys that can be looked up.
-    apply: Takes a batch into the index; False where the index is full.
+    apply: Takes a batch; False where not all of it is in force then.
+    wall_s: Tells the wall time here: until when an event can touch a live token.
     prove: Told a local CLOCK_BOOTTIME ns up to which everything was applied.
     seal: Checks who signed, if anybody. anew: Told before everything is read again.
+    heard: Told of each marker, old ones too.
     """
 
     def __init__(
@@ -59,8 +59,10 @@ class OriginTracker:
         known_keys: Collection[str],
         apply: Callable[[EventFrame, int], bool],
         prove: Callable[[int], None],
+        wall_s: Callable[[], float],
         seal: FrameSeal | None = None,
         anew: Callable[[], None] = lambda: None,
+        heard: Callable[[Marker], None] = lambda _: None,
     ) -> None:
         self.origin = origin
         self.position = 0
@@ -70,7 +72,6 @@ class OriginTracker:
         self.proof: tuple[float, int] | None = None
         self.gaps = self.repeats = 0
         self.faults: Counter[FaultKind] = Counter()
-        self._lost: list[Batch] = []
         self.own_holes: tuple[tuple[int, int], ...] = ()
         self.own_read_to = 0
         self._me, self._node = me, me.partition("/")[2]
@@ -79,22 +80,18 @@ class OriginTracker:
         self._anew = anew
         self._apply = apply
         self._prove = prove
+        self._wall_s = wall_s
+        self._heard = heard
         self._ages = AgeClock(nonces)
         self._incarnation = ""
         self._publishers: dict[str, PublisherState] = {}
-        # Publishers with a frame that could not be read, which may have named
-        # somebody; with the number read before it, 0 where none was.
-        self._unread: dict[str, int] = {}
-        self._held: dict[int, Stored] = {}
-        self._held_bytes = self._gap_ns = 0
+        self._missing = OriginGaps()
+        self._held, self._own = HeldBack(), Acknowledged()
+        self._gap_ns = 0
         self.marker_ns = 0
         self._asked_ns, self._reading = 0, False
-        self.full = False  # the index refused something that was read
         self._doubt = False
         self._reread_ns, self._reread_wait_ns = 0, _REREAD_FIRST_NS
-        self._acked: deque[tuple[int, Batch]] = deque()
-        self._own_read: deque[int] = deque(maxlen=_MAX_OWN)
-        self._flaw = 0  # position of the first message since then that is not enforced
 
     # What arrives.
 
@@ -128,8 +125,7 @@ class OriginTracker:
         if own:
             state = self._publisher(own)
             self.own_holes, self.own_read_to = tuple(state.holes), state.last
-        for position in [p for p in self._held if p <= self.position]:
-            self._drop(position)
+        self._held.drop(to=self.position)
         self._release(now_ns)
         self.caught_up = True
 
@@ -142,27 +138,28 @@ class OriginTracker:
         state = self._expect(batch.publisher, batch.events[0].seq)
         for event in batch.events:
             state.add(event.seq, event.id, event.expires)
-        if position in self._own_read:
-            return
-        self._acked.append((position, batch))
+        self._own.acked(batch, position)
         self._settle_own()
 
     def spoil(self, now_ns: int) -> None:
         """Read everything again: applying a message failed for a reason unknown."""
         self._plan_reread(now_ns, wanted=True)
-        self.full = True
+        self._missing.refused(self.position + 1)
 
     # What is kept on the disk.
 
     def saved(self) -> SavedStream | None:
-        """Return what was read, for a snapshot; None where it is not all enforced."""
-        if not self.caught_up or self._flaw or self.full or self._unread:
+        """Return what was read; None where only another reading tells what it was."""
+        if not self.caught_up or self._missing.is_saved_by_reading:
             return None
         sums = {name: state.dump() for name, state in self._publishers.items()}
-        return SavedStream(self._incarnation, self.position, sums)
+        blind = self._missing.saved()
+        return SavedStream(self._incarnation, self.position, sums, blind)
 
     def restore(self, stream: SavedStream) -> None:
         """Go on from what a snapshot has; nothing is proven by it."""
+        if not self._missing.restore(stream.blind, self._known_keys):
+            return
         loaded = {n: PublisherState.load(raw) for n, raw in stream.sums.items()}
         self._publishers.update(loaded)
         self._incarnation, self.position = stream.incarnation, stream.position
@@ -197,9 +194,8 @@ class OriginTracker:
                 self.gaps += 1
             self._incarnation = state.incarnation
             self._forget()
-        for position in [p for p in self._held if p > state.last + _MAX_HELD]:
-            # Of no stream that there is: kept, it would look like a gap for ever.
-            self._drop(position)
+        # Of no stream that there is: kept, it would look like a gap for ever.
+        self._held.drop(past=state.last + MAX_HELD)
         if not self._held:
             self._gap_ns = 0
         if state.last <= self.position and self.caught_up and not self._gap_ns:
@@ -212,24 +208,32 @@ class OriginTracker:
         self.position, self.caught_up = 0, False
         self._anew()
         self._publishers.clear()
-        self._unread.clear()
+        self._missing.begin_anew()
         self._held.clear()
-        self._held_bytes = self._gap_ns = 0
-        self._reread_ns, self._flaw, self.full = 0, 0, False
-        self._acked.clear()
-        self._own_read.clear()
+        self._gap_ns = self._reread_ns = 0
+        self._own.clear()
 
     def take_lost(self) -> list[Batch]:
         """Return what the stream acknowledged and then did not have."""
-        lost, self._lost = self._lost, []
-        return lost
+        return self._own.take_lost()
 
     # What is known.
 
     @property
     def applied(self) -> int:
         """Position up to which everything read is enforced, for receipts."""
-        return self._flaw - 1 if self._flaw else self.position
+        flaw = self._missing.flaw
+        return flaw - 1 if flaw else self.position
+
+    @property
+    def full(self) -> bool:
+        """True where the index refused something that was read."""
+        return self._missing.full
+
+    @property
+    def blind(self) -> bool:
+        """True while it lacks the hash key of events that may touch a live token."""
+        return self._missing.is_blind(self._wall_s())
 
     def marks(self, wall_s: int) -> dict[str, Mark]:
         """Return every publisher's mark, for a marker written at `wall_s`."""
@@ -259,24 +263,15 @@ class OriginTracker:
     # Inside.
 
     def _hold(self, stored: Stored, now_ns: int) -> None:
-        if stored.position in self._held:
+        if not self._held.hold(stored):
             self.repeats += 1
-            return
-        self._held[stored.position] = stored
-        self._held_bytes += len(stored.payload)
-        while len(self._held) > _MAX_HELD or self._held_bytes > _MAX_HELD_BYTES:
-            self._drop(max(self._held))
-        if self._gap_ns == 0:
+        elif self._gap_ns == 0:
             self._gap_ns = now_ns
             # Before the first replay everything is held, and nothing is missing.
             self.gaps += self.caught_up and not self._reading
 
-    def _drop(self, position: int) -> None:
-        self._held_bytes -= len(self._held.pop(position).payload)
-
     def _release(self, now_ns: int) -> None:
-        while (stored := self._held.get(self.position + 1)) is not None:
-            self._drop(stored.position)
+        while (stored := self._held.pop(self.position + 1)) is not None:
             self._take(stored, now_ns)
         if not self._held:
             self._gap_ns = 0
@@ -287,8 +282,7 @@ class OriginTracker:
             self._read(stored, now_ns)
         except FrameError as fault:
             self.faults[fault.kind] += 1
-            self._flaw = self._flaw or stored.position
-            self._note_unread(stored.publisher)
+            self._note_unread(stored)
         self._settle_own()
 
     def _read(self, stored: Stored, now_ns: int) -> None:
@@ -302,28 +296,33 @@ class OriginTracker:
             speaker = stored.publisher.partition(".")[0]
             if (marker.origin, marker.writer) != (self.origin, speaker):
                 raise FrameError(FaultKind.FOREIGN, "writer")
+            self._heard(marker)
             self._judge(marker, now_ns)
         elif not fields.flag("optional"):
             raise FrameError(FaultKind.CRITICAL, "t")
 
     def _read_events(self, stored: Stored, payload: bytes) -> None:
-        frame = read_batch(payload, self._known_keys)
+        frame = read_batch(payload, None)
         # The bus holds each account to its own names; the payload must agree.
         if (frame.origin, frame.publisher) != (self.origin, stored.publisher):
             raise FrameError(FaultKind.FOREIGN, "publisher")
-        if not self._apply(frame, stored.position):
-            self.full = True
-            self._flaw = self._flaw or stored.position
+        fits = self._apply(frame, stored.position)
+        if frame.key_id not in self._known_keys:
+            # Counted as anything else that came, and in force nowhere here.
+            self.faults[FaultKind.KEY] += 1
+            self.gaps += 1
+            self._missing.blinded(frame.key_id, ends_at(frame), stored.position)
+        elif not fits:
+            self._missing.refused(stored.position)
         self._expect(frame.publisher, frame.seq).add_frame(frame)
         if frame.publisher.partition(".")[0] == self._node:
-            self._own_read.append(stored.position)
+            self._own.read(stored.position)
 
-    def _note_unread(self, name: str) -> None:
-        state = self._publishers.get(name)
-        if state is not None:
-            self.gaps += 1
-        if len(self._unread) < _MAX_PUBLISHERS:
-            self._unread.setdefault(name, state.last if state else 0)
+    def _note_unread(self, stored: Stored) -> None:
+        state = self._publishers.get(stored.publisher)
+        self.gaps += state is not None
+        last = state.last if state else 0
+        self._missing.unread(stored.publisher, last, stored.position)
 
     def _publisher(self, name: str) -> PublisherState:
         state = self._publishers.get(name)
@@ -338,18 +337,12 @@ class OriginTracker:
         state = self._publisher(publisher)
         if first > state.last + 1 and state.last and self.caught_up:
             self.gaps += 1
-        if 0 < self._unread.get(publisher, 0) == first - 1:
-            # No number is missing around it: what was unreadable named nobody.
-            del self._unread[publisher]
+        # No number is missing around it: what was unreadable named nobody.
+        self._missing.followed(publisher, first)
         return state
 
     def _settle_own(self) -> None:
-        while self._acked and self._acked[0][0] <= self.position:
-            position, batch = self._acked.popleft()
-            if position not in self._own_read and len(self._lost) < _MAX_OWN:
-                # The stream said that it has this, and does not.
-                self.gaps += 1
-                self._lost.append(batch)
+        self.gaps += self._own.settle(self.position)
 
     def _judge(self, marker: Marker, now_ns: int) -> None:
         nonce = marker.echo.get(self._me)
@@ -372,7 +365,10 @@ class OriginTracker:
             return
         for name, mark in marker.marks.items():
             self._publisher(name).confirm(mark.last)
-        self._reread_ns, self._reread_wait_ns, self._flaw = 0, _REREAD_FIRST_NS, 0
+        self._reread_ns, self._reread_wait_ns = 0, _REREAD_FIRST_NS
+        if self.blind:
+            return  # all of it came, and some of it can be looked up by nobody here
+        self._missing.proven()
         if written_ns is not None and written_ns > self.evidence_ns:
             self.evidence_ns = written_ns
             self.proof = (marker.wall, written_ns)
@@ -387,12 +383,11 @@ class OriginTracker:
                 return None
             if digest != mark.digest:
                 return False
-            if name in self._unread and name.partition(".")[0] == marker.writer:
+            if name.partition(".")[0] == marker.writer:
                 # The publisher itself says that what was read is all there is.
-                del self._unread[name]
-        # An unreadable frame of a name that never published is only counted.
+                self._missing.vouched(name)
         known = self._publishers.keys() | marker.marks.keys()
-        return self._unread.keys().isdisjoint(known)
+        return not self._missing.has_unread_of(known)
 
     def _plan_reread(self, now_ns: int, *, wanted: bool) -> None:
         if wanted and not self._reread_ns:

@@ -23,6 +23,7 @@ class Proofs:
         self._writer = writer
         # With `local`: as of when everything is enforced.
         self._all_ns = 0
+        self._proven_ns: dict[str, int] = {}
 
     def of(self, origin: str) -> int:
         """Return as of when this node is complete for an origin, 0 for never."""
@@ -30,7 +31,7 @@ class Proofs:
         if feed.standalone:
             return self._all_ns
         adopted_ns = feed.adoption.evidence_ns.get(origin, 0)
-        return max(feed.trackers[origin].evidence_ns, adopted_ns)
+        return max(self._proven_ns.get(origin, 0), adopted_ns)
 
     def prove_all(self, boot_ns: int) -> None:
         """State that everything up to a time is enforced: this node is every origin."""
@@ -45,13 +46,14 @@ class Proofs:
             # The stream has what our own journal has, and some of that is in force
             # nowhere: its hash key is not one of ours, or it did not fit.
             return
+        self._proven_ns[origin] = boot_ns
         marker = feed.trackers[origin].marker
         adopted = marker.adopted if marker is not None else ()
         if adopted:
             feed.adoption.told(origin, adopted, boot_ns)
         for name in (origin, *adopted):
             if name in feed.trackers:
-                proven_ns = max(self.of(name), boot_ns if name == origin else 0)
-                self._writer.set_evidence(feed.origins.index(name), proven_ns)
+                self._writer.set_evidence(feed.origins.index(name), self.of(name))
         if all(map(self.of, feed.trackers)):
             feed.enforcement.settle()
+            feed.keys.proven()

@@ -27,12 +27,14 @@ _FRAME = struct.Struct(">4sQ")
 class SavedStream:
     """What was read of an origin's stream.
 
-    sums: By publisher, as PublisherState.dump gave them.
+    sums: By publisher, as PublisherState.dump gave them. blind: By id of a hash key
+    that was not known: when the last event under it ends, seconds.
     """
 
     incarnation: str
     position: int
     sums: Mapping[str, bytes] = field(default_factory=dict)
+    blind: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,12 @@ class Head:
                 "seeds": self.seeds,
                 "entries": self.entries,
                 "streams": {
-                    origin: [stream.incarnation, stream.position, list(stream.sums)]
+                    origin: [
+                        stream.incarnation,
+                        stream.position,
+                        list(stream.sums),
+                        dict(stream.blind),
+                    ]
                     for origin, stream in self.streams.items()
                 },
             }
@@ -154,10 +161,18 @@ def _streams(
         raise ControlError("a stream is missing in the head of the snapshot")
     streams = {}
     for origin, said in value.items():
-        incarnation, position, publishers = _list(said)
+        incarnation, position, publishers, blind = _list(said)
         sums = _sums(found, list(map(_text, _list(publishers))))
-        streams[origin] = SavedStream(_text(incarnation), _whole(position), sums)
+        streams[origin] = SavedStream(
+            _text(incarnation), _whole(position), sums, _numbers(blind)
+        )
     return streams
+
+
+def _numbers(value: object) -> dict[str, int]:
+    if not isinstance(value, dict):
+        raise ControlError("the snapshot lacks numbers by name")
+    return {name: _whole(number) for name, number in value.items()}
 
 
 def _sums(

@@ -116,6 +116,7 @@ class Snapshots:
         head = read_head(found)
         if head.node != self._node:
             raise ControlError("the snapshot is another node's")
+        self._enforcement.refuse_strange(head.key_ids)
         if head.serial < self._journal.saved:
             raise ControlError("the snapshot is older than the last one saved here")
         following = list(found)

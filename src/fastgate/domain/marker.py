@@ -47,6 +47,7 @@ _MAX_NANOSECONDS = 2**63 - 1
 _NONCE_BYTES = 8
 _BOOT_BYTES = 8
 _DIGEST_BYTES = 16
+_KEY_ID_BYTES = 4
 _MAX_REPORT_BYTES = 16_384
 
 
@@ -68,6 +69,8 @@ class Marker:
     marks: By publisher. echo: Newest nonce by `region/node`.
     max_token_lifetime: Seconds. roster: Live gateways of the region.
     adopted: Regions that this one speaks for, since they are gone.
+    hash_key: Id of the key that its writer makes entries with; "" where it says none.
+    agreed: The writer was complete for every origin once, with keys that agreed.
     """
 
     origin: str
@@ -80,6 +83,8 @@ class Marker:
     max_token_lifetime: int
     roster: tuple[str, ...]
     adopted: tuple[str, ...] = ()
+    hash_key: str = ""
+    agreed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,8 @@ def encode_marker(marker: Marker) -> bytes:
             "roster": marker.roster,
         }
         | ({"adopted": marker.adopted} if marker.adopted else {})
+        | ({"hash_key": marker.hash_key} if marker.hash_key else {})
+        | ({"agreed": True} if marker.agreed else {})
     )
     if len(frame) > MAX_MARKER_BYTES:
         raise ValueError("the marker is too large")
@@ -169,6 +176,10 @@ def decode_marker(fields: Fields) -> Marker:
         max_token_lifetime=fields.whole("max_token_lifetime", low=0, high=2**31),
         roster=fields.names("roster", at_most=MAX_ECHOES),
         adopted=fields.names("adopted", at_most=_MAX_ORIGINS),
+        hash_key=fields.hexed("hash_key", size_bytes=_KEY_ID_BYTES).hex()
+        if fields.has("hash_key")
+        else "",
+        agreed=fields.flag("agreed"),
     )
 
 
