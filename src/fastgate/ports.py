@@ -204,8 +204,14 @@ class Introspector(Protocol):
         """
         ...
 
+    def cached(
+        self, issuer: IssuerProfile, token: bytes, boot_ns: int
+    ) -> IntrospectionAnswer | None:
+        """Return a reusable answer without any I/O."""
+        ...
+
     def forget(self, issuer: IssuerProfile, token: bytes) -> None:
-        """Drop what is cached about a token whose answer did not hold."""
+        """Drop what is cached about a token whose answer did not hold, or has ended."""
         ...
 
 

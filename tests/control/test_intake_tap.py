@@ -108,6 +108,27 @@ async def test_note_of_a_lying_worker_ends_nobody(note):
         assert world.index.entries == {}
 
 
+async def test_opaque_token_ends_by_the_jti_that_its_issuer_told():
+    """Only that token: whatever else a worker says of it is not looked at."""
+    async with intake_world(WITH_TAP) as world:
+        more = {"sid": "s-1", "sub": "bob", "session": True, "refresh": True}
+        note = {"issuer": "login", "end": "members", "jti": "t-1"} | more
+        for result in ("revoked", "repeated"):
+            world.intake.noted(note)
+            await until(lambda result=result: world.intake.counts["tap", result])
+        assert world.cutoff(Kind.JTI, "t-1") == EVERYTHING
+        assert len(world.index.entries) == 1
+        await tell(world, token(), "repeated")
+
+
+@pytest.mark.parametrize("jti", [None, "", 1.5, [], "x" * 2_000])
+async def test_opaque_token_without_a_usable_jti_ends_nothing(jti):
+    async with intake_world(WITH_TAP) as world:
+        world.intake.noted({"issuer": "login", "end": "members", "jti": jti})
+        await until(lambda: world.intake.counts["tap", "refused"])
+        assert world.index.entries == {}
+
+
 async def test_nobody_is_believed_where_no_route_taps():
     async with intake_world() as world:
         await tell(world, token(), "refused")

@@ -3,9 +3,12 @@
 import asyncio
 from types import SimpleNamespace
 
+import orjson
 import pytest
-from tests.hotpath.gates import World, jwt
+from tests.hotpath.gates import World, claims_answer, jwt, phantom_answer
 
+from fastgate.adapters.agent_link import MAX_MESSAGE_BYTES
+from fastgate.domain.introspection import AnswerKind, IntrospectionAnswer
 from fastgate.domain.revocation import Kind
 from fastgate.domain.route import TapRules
 from fastgate.hotpath.tap import Tap
@@ -18,13 +21,16 @@ AWAY = (b"Location", b"https://app.example.com/bye")
 class Wire:
     """A tap whose agent is the test.
 
-    notes: What was told. revokes: The agent has it in force at once.
+    notes: What was told. known: Answers about opaque tokens.
+    revokes: The agent has it in force at once.
     """
 
     def __init__(self, *, deaf: bool = False, revokes: bool = True) -> None:
         self.world = World()
         self.notes: list[tuple[str, dict[str, object]]] = []
         self.alarms: list[tuple[str, str, bool]] = []
+        self.known: dict[bytes, IntrospectionAnswer] = {}
+        self.forgotten: list[bytes] = []
         self.deaf = deaf
         self.revokes = revokes
         self.now_ns = self.world.boot_ns
@@ -32,10 +38,20 @@ class Wire:
         self.tap = Tap(
             notify=self._notify,
             revoked=self.world.reader,
+            introspector=self,
             clock=clock,
             alarm=lambda *said: self.alarms.append(said),
         )
         self.rules = TapRules(self.world.profile, "/revoke", "/logout")
+
+    # What the introspector of this worker says.
+
+    def cached(self, issuer, token, boot_ns):
+        return self.known.get(token)
+
+    def forget(self, issuer, token):
+        self.known.pop(token, None)
+        self.forgotten.append(token)
 
     def _boot_ns(self) -> int:
         self.now_ns += 10_000_000  # ten milliseconds a look
@@ -148,3 +164,64 @@ async def test_only_so_many_answers_wait_at_once():
     )
     assert len(wire.notes) == 80
     assert sum(waited_s == 0 for waited_s in times) >= 16
+
+
+async def test_opaque_token_ends_by_the_phantom_that_its_issuer_gave():
+    """The agent verifies it like any other; as an access token, whatever the hint."""
+    wire = Wire()
+    wire.known[b"_opaque_"] = phantom_answer(TOKEN.encode())
+    form = {"token": ["_opaque_"], "token_type_hint": ["refresh_token"]}
+    waited_s = await wire.heard("/revoke", 200, form=form)
+    told = {"issuer": "issuer0", "end": "token", "token": TOKEN}
+    assert wire.notes == [("tap", told)]
+    assert wire.forgotten == [b"_opaque_"]
+    assert waited_s < 0.1
+
+
+async def test_opaque_token_ends_by_the_jti_among_its_members():
+    wire = Wire()
+    wire.known[b"_opaque_"] = claims_answer(b'{"active":true,"jti":"t-1","sid":"s-1"}')
+    waited_s = await wire.heard("/revoke", 200, form={"token": ["_opaque_"]})
+    told = {"issuer": "issuer0", "end": "members", "jti": "t-1"}
+    assert wire.notes == [("tap", told)]
+    assert wire.forgotten == [b"_opaque_"]
+    assert waited_s < 0.1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(None, id="never-asked"),
+        pytest.param(IntrospectionAnswer(AnswerKind.INACTIVE), id="inactive"),
+        pytest.param(claims_answer(b'{"active":true,"sub":"bob"}'), id="no-jti"),
+        pytest.param(claims_answer(b'{"jti":"a","jti":"b"}'), id="ambiguous"),
+        pytest.param(phantom_answer(b"no.j.wt"), id="no-phantom"),
+    ],
+)
+async def test_opaque_token_of_which_nothing_is_known_is_only_forgotten(answer):
+    wire = Wire()
+    if answer is not None:
+        wire.known[b"_opaque_"] = answer
+    # One look at the clock, no wait.
+    assert await wire.heard("/revoke", 200, form={"token": ["_opaque_"]}) < 0.02
+    assert wire.notes == []
+    assert wire.forgotten == [b"_opaque_"]
+
+
+@pytest.mark.parametrize("status", [400, 401, 503])
+async def test_opaque_token_is_kept_where_the_issuer_did_not_end_it_b10(status):
+    wire = Wire()
+    wire.known[b"_opaque_"] = phantom_answer(TOKEN.encode())
+    await wire.heard("/revoke", status, form={"token": ["_opaque_"]})
+    assert (wire.notes, wire.forgotten) == ([], [])
+
+
+async def test_largest_token_that_may_be_configured_fits_a_note():
+    """Sixteen KiB, with what stands around it in the packet."""
+    wire = Wire()
+    text = jwt(jti="t-1", sid="s-1", filler="x" * 11_900).decode()
+    assert 16_000 < len(text) <= 16_384
+    form = {"token": [text], "token_type_hint": ["refresh_token"]}
+    await wire.heard("/revoke", 200, form=form)
+    [(kind, note)] = wire.notes
+    assert len(orjson.dumps({"note": kind, "data": note})) <= MAX_MESSAGE_BYTES

@@ -18,7 +18,8 @@ _MOODS = {"good", "bad", "failing", "down", "slow"}
 class Issuer:
     """Publishes `keys` and answers for `opaque` tokens.
 
-    keys: Of the published set. opaque: Phantom JWT of each active opaque token.
+    keys: Of the published set. opaque: Phantom JWT of each active opaque token, or the
+        JSON of its members.
     fetches, questions: How often it was asked for keys and about tokens.
     mood: `good`; `bad` answers garbage, `failing` 500; `down` cuts the connection;
         `slow` answers when the mood changes.
@@ -118,4 +119,5 @@ class Issuer:
             return web.Response(
                 text=json.dumps({"active": False}), content_type="application/json"
             )
-        return web.Response(body=phantom, content_type="application/jwt")
+        kind = "json" if phantom.startswith(b"{") else "jwt"
+        return web.Response(body=phantom, content_type=f"application/{kind}")

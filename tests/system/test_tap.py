@@ -1,6 +1,7 @@
 """The tap over a real gateway: what the issuer ends in passing ends here."""
 
 import contextlib
+import json
 import signal
 import time
 from urllib.parse import urlencode
@@ -32,10 +33,17 @@ async def identity(request, talk):
 
 
 @contextlib.asynccontextmanager
-async def tapped(folder, **tap):
+async def tapped(folder, *, opaque=None, **tap):
     scripts = {"eu": identity, "us": identity}
     async with world(scripts=scripts) as around:
         made = around.document(folder)
+        if opaque is not None:
+            # One worker: an opaque token is known to the one that asked about it.
+            made["workers"] = 1
+            around.issuer.opaque = opaque
+            login = made["issuers"]["login"]
+            login["introspection"] = around.issuer.introspection()
+            made["routes"][0]["token"]["accept"] = ["jwt", "opaque"]
         rules = {
             "issuer": "login",
             "revocation": "/oauth/revoke",
@@ -85,6 +93,38 @@ async def test_revoked_token_is_refused_once_its_revocation_is_answered_b8(tmp_p
         assert await status_of(gateway, other) == 200
         await post(gateway, "/oauth/revoke", token=ended.decode())
         await heard(gateway, "repeated")
+
+
+@pytest.mark.parametrize("form", ["phantom", "members"])
+async def test_opaque_token_is_refused_though_its_issuer_calls_it_active_b8(
+    tmp_path, form
+):
+    """By its `jti`, so in every region; the issuer's own word comes late at times."""
+    now = int(time.time())
+    members = tokens.claims(jti="t-1", now=now) | {"active": True}
+    said = {
+        "phantom": tokens.token(jti="t-1"),
+        "members": json.dumps(members).encode(),
+    }[form]
+    other = tokens.token(jti="t-2")
+    known = {"_opaque-1_": said, "_opaque-2_": other}
+    async with tapped(tmp_path, opaque=known) as gateway:
+        for token in known:
+            assert await status_of(gateway, token.encode()) == 200
+        assert (await post(gateway, "/oauth/revoke", token="_opaque-1_")).status == 200
+        await heard(gateway, "revoked")
+        assert await status_of(gateway, b"_opaque-1_") == 401
+        assert await status_of(gateway, b"_opaque-2_") == 200
+
+
+async def test_long_token_is_refused_once_its_revocation_is_answered(tmp_path):
+    """Nearly the 8 KiB that a token may have by default."""
+    ended = tokens.token(jti="t-1", filler="x" * 5_700)
+    assert 8_000 < len(ended) <= 8_192
+    async with tapped(tmp_path) as gateway:
+        assert await status_of(gateway, ended) == 200
+        await post(gateway, "/oauth/revoke", token=ended.decode())
+        assert await status_of(gateway, ended) == 401
 
 
 async def test_forged_token_ends_nobody_though_the_issuer_says_200_b10(tmp_path):

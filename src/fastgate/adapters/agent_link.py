@@ -6,7 +6,7 @@ Called by: wiring. `LinkPairs` in the supervisor and at the start of each child,
            `WorkerLink` in workers (it implements ports.KeyAsker), `AgentLinks` in the
            agent.
 
-A message is one JSON object of at most 4 KiB in one packet:
+A message is one JSON object of at most 20 KiB in one packet:
     worker to agent   {"id": "…", "ask": alias, "kid": kid or null}
     agent to worker   {"id": "…"}, when the answer is in shared memory
     worker to agent   {"note": kind, "data": …}, which has no answer
@@ -29,7 +29,9 @@ from fastgate.domain.token import IssuerProfile
 
 __all__ = ["MAX_MESSAGE_BYTES", "AgentLinks", "LinkPairs", "WorkerLink"]
 
-MAX_MESSAGE_BYTES: Final = 4096
+# Reason: a note on the largest token that may be configured (16 KiB); far below what a
+# socket buffer takes at once (208 KiB), in which packets are charged as they are.
+MAX_MESSAGE_BYTES: Final = 20 * 1024
 # Reason: other tasks of the loop get their turn between two bursts of messages.
 _BURST: Final = 64
 _MAX_ID_CHARS: Final = 64

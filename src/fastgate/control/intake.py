@@ -36,6 +36,7 @@ from fastgate.domain.security_event import (
 from fastgate.domain.tapped_token import (
     REVOKED_TYPES,
     read_ended_session,
+    read_opaque,
     read_revoked_token,
 )
 from fastgate.errors import ControlError
@@ -199,7 +200,8 @@ class Intake:
     def noted(self, note: object) -> None:
         """Take a worker's word that an issuer ended a token or session; raises nothing.
 
-        The worker is not believed: the token must verify.
+        The worker is not believed: the token must verify. The one exception is the
+        `jti` of an opaque token, of which there is nothing else: one token, no wider.
         """
         if not isinstance(note, dict) or len(self._tapped) >= _MAX_UNDER_WAY:
             self._count(Way.TAP, Result.UNAVAILABLE)
@@ -210,12 +212,13 @@ class Intake:
 
     async def _tap(self, note: Mapping[str, object]) -> None:
         alias, token = note.get("issuer"), note.get("token")
-        if not isinstance(alias, str) or not isinstance(token, str):
+        opaque = note.get("end") == "members"
+        if not isinstance(alias, str) or not (opaque or isinstance(token, str)):
             self._count(Way.TAP, Result.REFUSED)
             return
         for wait_s in _TAP_RETRIES_S:
             try:
-                await self._counted(Way.TAP, lambda: self._ended(alias, token, note))
+                await self._counted(Way.TAP, lambda: self._ended(alias, note))
             except NoticeError:
                 return
             except ControlError:
@@ -226,13 +229,13 @@ class Intake:
                 self._alarms("tap_lost", alias, False)
                 return
 
-    async def _ended(
-        self, alias: str, token: str, note: Mapping[str, object]
-    ) -> Result:
-        jws = read_jws(token)
+    async def _ended(self, alias: str, note: Mapping[str, object]) -> Result:
         rules = self.rules.taps.get(alias)
         if rules is None:
             raise NoticeError(Fault.ISSUER, "no route taps this issuer's answers")
+        if note.get("end") == "members":
+            return await self._revoke(Way.TAP, read_opaque(note, rules), {})
+        jws = read_jws(str(note.get("token")))
         _check_type(jws, REVOKED_TYPES)
         await self._verifier.check(jws, rules.alias, rules.algorithms)
         if note.get("end") == "session":

@@ -19,7 +19,13 @@ from fastgate.domain.notice import (
 )
 from fastgate.domain.revocation import Kind
 
-__all__ = ["REVOKED_TYPES", "TappedRules", "read_ended_session", "read_revoked_token"]
+__all__ = [
+    "REVOKED_TYPES",
+    "TappedRules",
+    "read_ended_session",
+    "read_opaque",
+    "read_revoked_token",
+]
 
 # Access tokens, refresh tokens that are JWTs, and ID tokens in a hint: what no other
 # section of PROTOCOLS.md claims for itself.
@@ -82,6 +88,18 @@ def read_revoked_token(
         )
         for k, v in named
     )
+
+
+def read_opaque(members: Mapping[str, object], rules: TappedRules) -> Notice:
+    """Return what ends with an opaque token: itself, by the `jti` its issuer told.
+
+    Raises NoticeError.
+    """
+    jti = text_of(members, "jti")
+    if jti is None:
+        raise NoticeError(Fault.CLAIMS, "jti is missing")
+    id_ = notice_id(f"tap-{Kind.JTI.value}", rules.issuer, jti)
+    return Notice(rules.alias, Kind.JTI, jti, id=id_)
 
 
 def read_ended_session(claims: Mapping[str, object], rules: TappedRules) -> Notice:

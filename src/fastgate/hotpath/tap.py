@@ -6,20 +6,23 @@ Source:    RFC 7009 section 2.2, OpenID Connect RP-Initiated Logout 1.0; PROTOCO
            section 5, THREATS.md B10.
 
 An issuer answers 200 for unknown tokens too, so nothing here is believed: the agent
-verifies the token before it acts. What no answer follows, such as a refresh token that
-was rotated, is no end of anything.
+verifies the token before it acts. Of an opaque token there is only what the issuer said
+of it when this worker asked: the phantom token, which the agent verifies, or the `jti`
+of its members. What no answer follows, such as a refresh token that was rotated, is no
+end of anything.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
+from fastgate.domain.introspection import AnswerKind
 from fastgate.domain.revocation import Kind
 from fastgate.domain.route import TapRules
 from fastgate.hotpath.flow import Flow
 from fastgate.hotpath.headers import Inbound
-from fastgate.hotpath.native import TOKEN_OK, ClaimNames, scan_unverified
-from fastgate.ports import Answer, Clock, RevocationReader
+from fastgate.hotpath.native import TOKEN_OK, ClaimNames, scan_json, scan_unverified
+from fastgate.ports import Answer, Clock, Introspector, RevocationReader
 
 __all__ = ["Tap"]
 
@@ -29,6 +32,8 @@ _LOOK_S = 0.004
 # Reason: each holds an answer back; further ones are told, and not waited for.
 _MAX_WAITING = 64
 _MAX_FIELDS = 64
+# Reason: the largest that `limits.token` may allow; a note takes it whole.
+_MAX_TOKEN_BYTES = 16_384
 _OK = 200
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REVOKED = 2
@@ -43,6 +48,7 @@ class Tap:
 
     notify: Sends the agent a note; False where it could not (WorkerLink.notify).
     revoked: This worker's view of the index.
+    introspector: What issuers said of opaque tokens.
     alarm: Called with name, issuer alias and whether it is on.
     """
 
@@ -51,14 +57,16 @@ class Tap:
         *,
         notify: Callable[[str, object], bool],
         revoked: RevocationReader,
+        introspector: Introspector,
         clock: Clock,
         alarm: Callable[[str, str, bool], None],
     ) -> None:
         self._notify = notify
         self._revoked = revoked
+        self._introspector = introspector
         self._clock = clock
         self._alarm = alarm
-        self._names = ClaimNames(region=())
+        self._names = ClaimNames(region=(), max_token_bytes=_MAX_TOKEN_BYTES)
         self._deaf: set[str] = set()
         self._waiting = 0
 
@@ -82,6 +90,9 @@ class Tap:
         token = _one(form, "token")
         if token is None:
             return
+        if self._key(rules, token, (Kind.JTI,)) is None:
+            await self._opaque(rules, token)
+            return
         refresh = _one(form, "token_type_hint") == "refresh_token"
         note = {
             "issuer": rules.issuer.alias,
@@ -91,6 +102,25 @@ class Tap:
             "session": refresh and rules.refresh_ends_session,
         }
         await self._tell(rules, token, note, (Kind.JTI,))
+
+    async def _opaque(self, rules: TapRules, token: str) -> None:
+        # Source: PROTOCOLS.md section 5: its facts, where they are known; else no more
+        # than that what is cached of it is over.
+        issuer, raw = rules.issuer, token.encode("utf-8", "surrogateescape")
+        answer = self._introspector.cached(issuer, raw, self._clock.boot_ns())
+        self._introspector.forget(issuer, raw)
+        if answer is None:
+            return
+        note: dict[str, object] = {"issuer": issuer.alias, "end": "token"}
+        if answer.kind is AnswerKind.JWT:
+            phantom = answer.payload.decode("ascii")
+            await self._tell(rules, phantom, note | {"token": phantom}, (Kind.JTI,))
+        elif answer.kind is AnswerKind.CLAIMS:
+            members = scan_json(answer.payload, self._names)
+            if members.code == TOKEN_OK and members.jti is not None:
+                key = issuer.hasher.key(Kind.JTI, members.jti)
+                note |= {"end": "members", "jti": members.jti}
+                await self._told(rules, note, key)
 
     async def _end_session(
         self, rules: TapRules, inbound: Inbound, answer: Answer
@@ -113,6 +143,11 @@ class Tap:
         key = self._key(rules, token, kinds)
         if key is None:
             return  # no JWT, so nothing that its issuer's keys could verify
+        await self._told(rules, note, key)
+
+    async def _told(
+        self, rules: TapRules, note: Mapping[str, object], key: bytes
+    ) -> None:
         told = self._notify("tap", note)
         self._show(rules.issuer.alias, told)
         if not told or self._waiting >= _MAX_WAITING:

@@ -107,7 +107,13 @@ async def run_worker(node: Node, slot: int) -> int:
         introspector=introspector,
         urgent=revoked.urgent,
     )
-    tap = Tap(notify=link.notify, revoked=revoked, clock=clock, alarm=worker.alarm)
+    tap = Tap(
+        notify=link.notify,
+        revoked=revoked,
+        introspector=introspector,
+        clock=clock,
+        alarm=worker.alarm,
+    )
     relay = Relay(
         gate=gate,
         cell=follower.cell,
