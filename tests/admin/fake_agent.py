@@ -10,6 +10,8 @@ from tests.config.documents import BASE, load_text
 from fastgate.config.compile import compile_snapshot
 from fastgate.control.adoption import Adopted
 from fastgate.control.entries import Receipt
+from fastgate.control.listing import Listed, Page
+from fastgate.domain.revocation import Kind
 from fastgate.domain.snapshot import Snapshot
 from fastgate.errors import ControlError
 
@@ -21,6 +23,18 @@ RECEIPT = Receipt(
     complete=True,
     regions={"us": {"nodes": 2, "ms": 3.1}, "eu": {"nodes": 2, "ms": 94.0}},
 )
+PAGES = {
+    None: Page(
+        (
+            Listed("a" * 24, "eu", Kind.SID, 1_763_679_600, None, False),
+            Listed(None, "us", Kind.SUB, 1_763_679_700, 1_763_600_000, False),
+        ),
+        "next-page",
+    ),
+    "next-page": Page(
+        (Listed("b" * 24, "us", Kind.JTI, 1_763_679_800, None, True),), None
+    ),
+}
 KEYS = {
     "alias": "login",
     "issuer": "https://login.example.com",
@@ -70,6 +84,20 @@ def snapshot(folder: Path) -> Snapshot:
     return compile_snapshot(load_text(folder, BASE).require(), version=3)
 
 
+class FakeListing:
+    """A listing of three events in two pages; notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.fault: Exception | None = None
+
+    async def page(self, **asked: Any) -> Page:
+        self.asked.append(asked)
+        if self.fault is not None:
+            raise self.fault
+        return PAGES[asked["cursor"]]
+
+
 @dataclass
 class FakeAgent:
     """A node of which everything is known.
@@ -84,6 +112,7 @@ class FakeAgent:
     fault: Exception | None = None
     audit_down: bool = False
     origins: dict[str, Any] = field(default_factory=dict)
+    listing: FakeListing = field(default_factory=FakeListing)
     is_ready: bool = True
     reloaded: dict[str, Any] = field(
         default_factory=lambda: {"result": "success", "hash": "ab12", "problems": []}

@@ -232,7 +232,7 @@ async def test_status_is_the_agents(agent):
     assert answer.all["cache-control"] == "no-store"
 
 
-@pytest.mark.parametrize("path", ["/v1/reload", "/v1/drain", "/v1/revocations"])
+@pytest.mark.parametrize("path", ["/v1/reload", "/v1/drain", "/v1/explain"])
 async def test_m1_mutation_by_get_is_405(agent, path):
     """A link or an image changes nothing."""
     async with admin(agent) as wire:

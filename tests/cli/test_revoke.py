@@ -1,11 +1,12 @@
 """`fastgate revoke`: how it is asked for, what it prints, how it ends."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 from tests.admin.fake_agent import RECEIPT
-from tests.cli.gateways import gateway, run
+from tests.cli.gateways import gateway, run, terminal
 
 from fastgate.domain.entry import EntryError
 from fastgate.errors import ControlError
@@ -191,3 +192,48 @@ def test_revocation_without_an_issuer_is_refused(there):
     done = run("revoke", "--sid", "s-1")
     assert done.exit_code == 2
     assert "--issuer is missing" in done.stderr
+
+
+def test_list_shows_ids_and_times_of_every_page(there, monkeypatch):
+    """Page after page, until all is told."""
+    terminal(monkeypatch)
+    done = run("revoke", "--list", "--limit", "500")
+    assert done.exit_code == 0
+    lines = re.sub("\x1b\\[[0-9;]*m", "", done.stdout).splitlines()
+    assert " ".join(lines[0].split()) == "id origin kind tokens issued until state"
+    assert [line.split()[0] for line in lines[1:]] == ["a" * 24, "unknown", "b" * 24]
+    assert lines[1].rstrip().endswith("in force")
+    assert lines[3].rstrip().endswith("lifted")
+    assert [asked["cursor"] for asked in there.listing.asked] == [None, "next-page"]
+    assert [asked["limit"] for asked in there.listing.asked] == [500, 498]
+
+
+def test_list_is_narrowed_and_ends_at_its_limit(there, monkeypatch):
+    """Then it says how to go on."""
+    terminal(monkeypatch)
+    there.origins = {"eu": {}, "us": {}}
+    options = ("--kind", "sid", "--home", "us", "--all", "--limit", "2")
+    done = run("revoke", "--list", *options)
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[-1] == "There are more: --cursor next-page"
+    (asked,) = there.listing.asked
+    assert (asked["kind"], asked["origin"], asked["live"]) == ("sid", "us", False)
+
+
+def test_list_as_json_has_the_cursor(there):
+    """One document, whatever the number of pages."""
+    done = run("revoke", "--list", "--limit", "2", "--json")
+    document = json.loads(done.stdout)
+    assert document["next"] == "next-page"
+    assert len(document["revocations"]) == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--sid", "s"], ["--lift", "a"], ["--issuer", "login"], ["--urgent"], ["--wait"]],
+)
+def test_list_revokes_nothing(there, options):
+    """Whoever mixes them up is told, before anything is asked."""
+    done = run("revoke", "--list", *options)
+    assert done.exit_code == 2
+    assert there.calls == []

@@ -91,6 +91,24 @@ class EventStore:
     def find(self, id_: str, segment: int) -> list[_Record]:
         """Return the records of an id in one of SEGMENT_COUNT segments."""
 
+    def page(
+        self,
+        segment: int,
+        start: int,
+        most: int,
+        origin: int,
+        kind: int,
+        live: bool,
+        now_s: int,
+    ) -> tuple[list[_Record], int | None]:
+        """Return records of one segment in the order of mixed keys, and where to go on.
+
+        start: Least mixed key. most: How many, and the rest of the last one's key.
+        origin, kind: Only of these; -1 and 0 for any. live: Only what is in force.
+        The second is the mixed key of the next record, None behind the last one.
+        Raises ValueError.
+        """
+
     def key_of(self, mixed: int) -> bytes | None:
         """Return the key that is mixed to this, where the index has an entry of it."""
 

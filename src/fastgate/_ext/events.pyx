@@ -380,6 +380,32 @@ cdef class EventStore:
             slot += 1
         return found
 
+    def page(self, Py_ssize_t segment, uint64_t start, Py_ssize_t most, int origin, int kind,
+             bint live, int64_t now_s) -> tuple:
+        """Return records of one segment in the order of mixed keys, and where to go on."""
+        cdef list found = []
+        cdef uint64_t last = 0
+        cdef Segment* at
+        cdef Record* slot
+        cdef Record* end
+        if not 0 <= segment < SEGMENTS or most < 1:
+            raise ValueError("segment or most")
+        at = &self.segments[segment]
+        slot = at.slots
+        end = slot + at.size
+        if slot != NULL and start >> SEGMENT_SHIFT == <uint64_t> segment:
+            slot = first_of(at, start)
+        while slot != NULL and slot < end:
+            if slot.info and slot.mixed >= start:
+                # All of a key or none of it, so that a place between two keys is enough.
+                if len(found) >= most and slot.mixed != last:
+                    return found, slot.mixed
+                if is_asked_for(slot, origin, kind, live, now_s):
+                    found.append(shown(slot))
+                    last = slot.mixed
+            slot += 1
+        return found, None
+
     def key_of(self, uint64_t mixed):
         """Return the key that is mixed to this, where the index has an entry of it."""
         return self.writer.recover(mixed, self.seed0, self.seed1)
@@ -510,6 +536,17 @@ cdef class EventStore:
             place += 1
         self.events += at.used
         spread_out(at, room, 0)      # gives back what a run behind the end did not need
+
+
+cdef inline bint is_asked_for(const Record* record, int origin, int kind, bint live,
+                              int64_t now_s) noexcept nogil:
+    if not record.info & R_EVENT or record.info & R_CROWDED:
+        return False
+    if origin >= 0 and origin_of(record) != origin:
+        return False
+    if kind > 0 and <int> (record.info >> R_KIND & 7) != kind:
+        return False
+    return not live or (record.expires > now_s and not record.info & R_LIFT)
 
 
 cdef tuple shown(const Record* record):

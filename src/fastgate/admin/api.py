@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from aiohttp import hdrs, web
 
-from fastgate.admin import explain, feed, revocations
+from fastgate.admin import explain, feed, listing, revocations
 from fastgate.admin.access import Access, is_private
 from fastgate.admin.call import Call
 from fastgate.admin.events import StatusEvents
@@ -61,6 +61,7 @@ class AdminListener:
         self._listener = Listener(self._handle, max_connections=_MAX_CONNECTIONS)
         self._routes = (
             _Route("POST", "/v1/revocations", revocations.enter),
+            _Route("GET", "/v1/revocations", listing.answer),
             _Route("GET", "/v1/revocations/*", revocations.show),
             _Route("POST", "/v1/revocations/*/lift", revocations.lift),
             _Route("POST", "/v1/feed/digests", feed.digests),

@@ -9,13 +9,20 @@ from typing import Any, Protocol
 
 from fastgate.control.adoption import Adopted
 from fastgate.control.entries import Receipt
+from fastgate.control.listing import Listing
 from fastgate.domain.snapshot import Snapshot
 
 __all__ = ["AgentFacade", "FeedFacade"]
 
 
 class FeedFacade(Protocol):
-    """A node's revocation feed."""
+    """A node's revocation feed.
+
+    origins: Regions that publish. listing: What this node knows, page by page.
+    """
+
+    origins: tuple[str, ...]
+    listing: Listing
 
     def digests(
         self, wall_s: int | None, marks: Mapping[str, int] | None

@@ -1,4 +1,4 @@
-"""Revoke: `fastgate revoke` enters a revocation, or lifts one, and prints its receipt.
+"""Revoke: `fastgate revoke` enters, lifts or lists revocations, and prints what came.
 
 Owns:      how a revocation is spelled on a command line, and its one line of outcome.
 Called by: cli.main.
@@ -29,6 +29,7 @@ from fastgate.cli.output import (
     print_line,
     working,
 )
+from fastgate.cli.revoke_list import list_revocations
 from fastgate.config.values import parse_duration
 from fastgate.domain.frame import NAME
 from fastgate.domain.revocation import Kind
@@ -61,6 +62,21 @@ def command(
         str | None,
         typer.Option(metavar="ID", help="Undo the revocation of that id instead."),
     ] = None,
+    listing: Annotated[
+        bool,
+        typer.Option(
+            "--list", help="List what is revoked: --kind, --home, --all narrow it."
+        ),
+    ] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="With --list: what was lifted or is over too.")
+    ] = False,
+    limit: Annotated[
+        int, typer.Option(min=1, max=100_000, help="With --list: how many.")
+    ] = 100,
+    cursor: Annotated[
+        str | None, typer.Option(help="With --list: where the last one ended.")
+    ] = None,
     home: Annotated[
         str | None, typer.Option(help="Home region of the user, where it is known.")
     ] = None,
@@ -86,13 +102,28 @@ def command(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Revoke a token, session, user, client, grant, key or issuer.
+    """Revoke a token, session, user, client, grant, key or issuer, or list those.
 
     Exits with 1 if --wait was given and a region has not confirmed.
 
     Example: fastgate revoke --sub bob --issuer login --home us --wait
     """
     again = {"reason": reason, "wait": "regions" if wait else "local"}
+    if listing:
+        named_too = (value, sid, sub, jti, client_id, grant, kid, issuer, lift)
+        others = (*named_too, issued_before, expires_in, reason or None)
+        if urgent or wait or any(given is not None for given in others):
+            fail("--list takes --kind, --home, --all and pages only", EXIT_USAGE)
+        list_revocations(
+            client(admin, config),
+            origin=home,
+            kind=None if kind is None else kind.value,
+            live=not every,
+            limit=limit,
+            cursor=cursor,
+            as_json=as_json,
+        )
+        return
     if lift is not None:
         asked = (value, kind, sid, sub, jti, client_id, grant, kid, issuer, home)
         if urgent or any(given is not None for given in (*asked, issued_before)):

@@ -25,6 +25,7 @@ from fastgate.control.housekeeping import FULL_AT, Housekeeping
 from fastgate.control.journal import Publisher
 from fastgate.control.key_agreement import KeyAgreement
 from fastgate.control.kid_renewal import KidRenewal
+from fastgate.control.listing import Listing
 from fastgate.control.markers import MarkerWriter
 from fastgate.control.native import EventFrame
 from fastgate.control.origin import OriginTracker
@@ -115,6 +116,7 @@ class Feed:
             steady=self.steady,
             alarm=self.alarm,
         )
+        self.listing = Listing(self.enforcement)
         self._nonces = NonceLog()
         self._report_now = asyncio.Event()
         self._tasks = Tasks(lambda name: self._house.failed(name))  # noqa: PLW0108  # made later
