@@ -177,10 +177,14 @@ async def test_account_of_one_gateway_cannot_speak_or_act_for_others(
         assert [s.payload async for s in bus.replay("eu", 0, 9)] == [b"a"]
 
 
-async def test_reports_under_another_name_are_not_heard(server):
+async def test_what_is_said_under_another_name_is_not_heard(server):
     """The subject is the bus's word on who speaks."""
     async with gateway(server, "gw-eu-2") as (_, heard), intruder(server) as client:
+        await client.publish("fg.urgent.eu.gw-eu-2.p", b"forged")
+        await client.publish("fg.urgent.us.gw-eu-1.p", b"forged")
+        await client.publish("fg.urgent.eu.gw-eu-1.p", b"own")
         await client.publish("fg.ack.eu.gw-eu-2", b"{}")
         await client.publish("fg.ack.eu.gw-eu-1", b"{}")
         await until(lambda: heard.reports)
         assert heard.reports == [b"eu/gw-eu-1"]
+        assert heard.urgent == [("eu", "gw-eu-1.p", b"own")]

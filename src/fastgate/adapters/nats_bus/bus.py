@@ -38,6 +38,10 @@ _log = logging.getLogger(__name__)
 _BATCH = 256
 _BATCH_BYTES = 4_194_304
 _MAX_HANDS = 64
+# Reason: two bursts of what the feed takes; past it the client drops, and the streams
+# bring it.
+_MAX_URGENT = 8_192
+_MAX_URGENT_BYTES = 16_777_216
 _NO_MESSAGES = "404"
 _END_OF_BATCH = "204"
 _REFUSED = b'{"v":1,"t":"refused"}'
@@ -103,7 +107,12 @@ class NatsBus:
         for origin in self._origins:
             await client.subscribe(f"fg.live.{origin}.>", cb=self._on_live)
         await client.subscribe("fg.ack.*.*", cb=self._on_report)
-        await client.subscribe("fg.urgent.*.*.*", cb=self._on_urgent)
+        await client.subscribe(
+            "fg.urgent.*.*.*",
+            cb=self._on_urgent,
+            pending_msgs_limit=_MAX_URGENT,
+            pending_bytes_limit=_MAX_URGENT_BYTES,
+        )
         hands = f"fg.hand.{self._region}"
         await client.subscribe(f"{hands}.*", queue=hands, cb=self._on_hand)
 
