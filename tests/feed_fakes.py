@@ -207,7 +207,8 @@ class FakeBus:
     async def state(self, origin: str) -> StreamState:
         self._check(origin)
         stream = self._broker.stream(origin)
-        return StreamState(stream.incarnation, stream.last, stream.fill)
+        first = min(stream.messages, default=stream.last + 1)
+        return StreamState(stream.incarnation, stream.last, stream.fill, first)
 
     async def replay(
         self, origin: str, after: int, to: int
@@ -320,6 +321,12 @@ class FakeJournal:
             for kept in self.rows
             if kept.row > after_row and not (unpublished and kept.position)
         ][:3]
+
+    async def lowest(self, at_least: int, wall_s: int) -> int:
+        live = (kept for kept in self.rows if kept.event.expires > wall_s)
+        return min(
+            (k.position for k in live if k.position >= max(1, at_least)), default=0
+        )
 
     async def renew(self) -> str:
         self.publisher = f"{self._node}.renewed-{next(self._ids)}-{id(self):x}"

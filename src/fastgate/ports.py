@@ -684,6 +684,10 @@ class Journal(Protocol):
         """Return the next 4,096 events at most, in order."""
         ...
 
+    async def lowest(self, at_least: int, wall_s: int) -> int:
+        """Return the lowest position, of `at_least`, of a live event; 0 for none."""
+        ...
+
     async def renew(self) -> str:
         """Take a new publisher id and number what is unpublished from 1 under it."""
         ...

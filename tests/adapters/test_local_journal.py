@@ -214,6 +214,21 @@ async def test_prune_drops_what_expired_and_was_published(journal):
     assert (await journal.append(event("next"))).event.seq == 4
 
 
+async def test_lowest_position_is_that_of_a_live_published_event(journal):
+    """Expired ones may be gone from the stream, and pending ones are not there yet."""
+    assert await journal.lowest(0, 100) == 0
+    kept = [
+        await journal.append(event(f"e-{at}", expires=expires))
+        for at, expires in enumerate((10, 1_000, 1_000, 1_000))
+    ]
+    for one, position in zip(kept[:3], (4, 9, 7), strict=True):
+        await journal.published([one.row], position)
+    assert await journal.lowest(0, 100) == 7
+    assert await journal.lowest(8, 100) == 9
+    assert await journal.lowest(0, 1) == 4
+    assert await journal.lowest(10, 1) == 0
+
+
 async def test_commits_survive_the_loss_of_power(journal):
     """WAL with synchronous FULL: the commit that returned is on the disk."""
 

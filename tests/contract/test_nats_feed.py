@@ -212,6 +212,28 @@ async def test_new_gateway_reads_the_copy_of_an_origin_that_is_lost(
         assert again.has("s-1")
 
 
+async def test_new_gateway_is_complete_after_the_head_of_a_stream_was_purged(
+    world, tmp_path: Path
+):
+    """Positions go on and nobody misses anything, but who begins: it is said again."""
+    eu, us = world.nodes.values()
+    for number in range(3):
+        await eu.feed.enter(entry(f"s-{number}", home="eu"), wait="regions")
+    last = (await eu.feed.bus.state("eu")).last
+    purge = "$JS.eu.API.STREAM.PURGE.FG_REV_eu"
+    await eu.feed.bus._link.ask(purge, {"seq": last + 1})
+    assert (await eu.feed.bus.state("eu")).first > last
+    async with contextlib.AsyncExitStack() as stack:
+        server = world.servers["us"]
+        late = await start(stack, tmp_path / "late", "us", server, "gw-us-2")
+        await until(late.fresh, within_s=40)
+        assert all(late.has(f"s-{number}") for number in range(3))
+        began = us.clock.boot_ns()
+        await until(
+            lambda: us.newer("eu", began) and eu.newer("eu", began), within_s=20
+        )
+
+
 async def test_local_bus_serves_a_host_by_itself(tmp_path: Path):
     """With `local`, the journal is the stream, and a restart forgets nothing."""
     for turn in range(2):

@@ -174,6 +174,10 @@ class LocalJournal:
         """Return the next 4,096 events at most after `after_row`, in order."""
         return await self._run(lambda: self._read(after_row, unpublished))
 
+    async def lowest(self, at_least: int, wall_s: int) -> int:
+        """Return the lowest position, of `at_least`, of a live event; 0 for none."""
+        return await self._run(lambda: self._lowest(at_least, wall_s))
+
     async def renew(self) -> str:
         """Take a new publisher id and number what is unpublished from 1 under it."""
         return await self._run(self._renew)
@@ -324,6 +328,14 @@ class LocalJournal:
             (after_row, _PAGE),
         )
         return [_kept(row) for row in rows]
+
+    def _lowest(self, at_least: int, wall_s: int) -> int:
+        row = self._open_db().execute(
+            "SELECT min(position) FROM events"
+            " WHERE position > 0 AND position >= ? AND expires > ?",
+            (at_least, wall_s),
+        )
+        return row.fetchone()[0] or 0
 
     def _unhanded(self) -> list[Event]:
         homes: dict[str, tuple[Event, list[str]]] = {}

@@ -37,6 +37,7 @@ from fastgate.control.restoring import Restoring
 from fastgate.control.shared_snapshots import SharedSnapshots
 from fastgate.control.snapshots import Snapshots
 from fastgate.control.steady import SteadyWall
+from fastgate.control.stream_head import StreamHead
 from fastgate.control.tasks import Tasks
 from fastgate.control.urgent import Urgent
 from fastgate.domain.entry import Entry
@@ -210,6 +211,9 @@ class Feed:
             bus=self.bus,
             clock=self.clock,
             own=self.publisher if origin == self.region else None,
+            head=StreamHead(self._journal, self.clock)
+            if origin == self.region
+            else None,
             alarm=self.alarm,
         )
 

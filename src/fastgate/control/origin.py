@@ -146,6 +146,10 @@ class OriginTracker:
         self._plan_reread(now_ns, wanted=True)
         self._missing.refused(self.position + 1)
 
+    def begin_again(self, now_ns: int) -> None:
+        """Read everything again at once: the stream may lack what was read."""
+        self._reread_ns = now_ns
+
     # What is kept on the disk.
 
     def saved(self) -> SavedStream | None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from fastgate.control.journal import Publisher
 from fastgate.control.origin import OriginTracker
 from fastgate.control.pause import pause
+from fastgate.control.stream_head import StreamHead
 from fastgate.errors import ControlError
 from fastgate.ports import Bus, Clock
 
@@ -32,6 +33,7 @@ class OriginReader:
     """Keeps one origin's tracker supplied.
 
     own: The publisher, in the own origin only; it learns what the stream lacks.
+    head: Looks after the beginning of that stream, in the own origin only.
     alarm: Called with name, dependency and whether it is on.
     """
 
@@ -42,12 +44,14 @@ class OriginReader:
         bus: Bus,
         clock: Clock,
         own: Publisher | None,
+        head: StreamHead | None = None,
         alarm: Callable[[str, str, bool], None],
     ) -> None:
         self._tracker = tracker
         self._bus = bus
         self._clock = clock
         self._own = own
+        self._head = head
         self._alarm = alarm
         self._poked = asyncio.Event()
         self.fill = 0.0
@@ -80,6 +84,9 @@ class OriginReader:
         before = tracker.position
         state = await self._bus.state(tracker.origin)
         self.fill = state.fill
+        if self._head is not None and await self._head.is_cut(state.first):
+            _log.warning("the stream of %s lost its head", tracker.origin)
+            tracker.begin_again(self._clock.boot_ns())
         plan = tracker.plan(state, before, self._clock.boot_ns())
         if plan is not None:
             self.replays += 1

@@ -33,11 +33,14 @@ class StreamState:
     incarnation: Differs when the stream was made anew.
     last: Highest position ever given; 0 for an empty stream.
     fill: Share of the room for messages that is taken, 0 to 1.
+    first: Lowest position that it still has, past `last` where it is empty; 0 where the
+    bus does not tell.
     """
 
     incarnation: str
     last: int
     fill: float
+    first: int = 0
 
 
 class JournalStart(enum.Enum):

@@ -168,7 +168,12 @@ class NatsBus:
         try:
             state, limit = info["state"], info["config"].get("max_bytes", -1)
             fill = state["bytes"] / limit if limit > 0 else 0.0
-            return StreamState(str(info["created"]), int(state["last_seq"]), fill)
+            return StreamState(
+                str(info["created"]),
+                int(state["last_seq"]),
+                fill,
+                int(state["first_seq"]),
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise ControlError("a stream's state cannot be read") from exc
 
