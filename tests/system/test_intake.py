@@ -165,3 +165,44 @@ async def test_intake_may_be_published_through_a_route(tmp_path):
             assert answer.status == 400
             assert json.loads(answer.body)["error"] == "invalid_request"
             assert answer.one("cache-control") == "no-store"
+
+
+async def test_claims_that_changed_are_asked_for_again_by_every_worker(tmp_path):
+    """An opaque token whose answer is kept for a minute, and news about its user."""
+    async with world() as around:
+        made = document(around, tmp_path)
+        login = made["issuers"]["login"]
+        login["introspection"] = around.issuer.introspection()
+        made["routes"][0]["token"]["accept"] = ["jwt", "opaque"]
+        around.issuer.opaque = {"_opaque_": tokens.token(sub="bob")}
+        async with running(Gateway(tmp_path, made)) as gateway:
+
+            async def asked_by_all():
+                await status_of(gateway, b"_opaque_")
+                return around.issuer.questions == made["workers"] == 2
+
+            await until(asked_by_all, "every worker has asked")
+            subject = {"format": "iss_sub", "iss": tokens.ISSUER, "sub": "bob"}
+            claims = {
+                "iss": tokens.ISSUER,
+                "aud": RECEIVER,
+                "iat": int(time.time()),
+                "jti": "set-1",
+                "sub_id": subject,
+                "events": {f"{CAEP}token-claims-change": {"claims": {"role": "x"}}},
+            }
+            body = signed(claims, "secevent+jwt").encode()
+            line = "Authorization: Bearer of-the-stream"
+            kind = "application/secevent+jwt"
+            assert (await post(gateway, "/sets", kind, body, line)).status == 202
+            await until(
+                lambda: _asked_again(gateway, around), "every worker asks again"
+            )
+            assert await status_of(gateway, b"_opaque_") == 200
+            (stream,) = (await gateway.status())["intake"]["streams"]
+            assert stream["events"] == {"token-claims-change": 1}
+
+
+async def _asked_again(gateway, around):
+    await status_of(gateway, b"_opaque_")
+    return around.issuer.questions == 4
