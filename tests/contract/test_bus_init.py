@@ -193,3 +193,24 @@ async def test_kafka_topic_that_differs_is_told(tmp_path, request):
             ("retention.bytes", "1000000, needs -1"),
         ):
             assert ran.has("differs", topic, *words), ran.lines
+
+
+async def test_nats_stream_of_saved_states_is_made_and_only_advised(tmp_path, request):
+    """Nothing rests on it: a server without it, or with another one, is well."""
+    async with place_of("nats", tmp_path, request) as place:
+        assert isinstance(place, NatsPlace)
+        url = f"nats://127.0.0.1:{place.port}"
+        made = await init(tmp_path, url)
+        assert made.has("made", "stream FG_SNAP_eu")
+        await place._ask("$JS.API.STREAM.DELETE.FG_SNAP_eu")
+        await place._ask(
+            "$JS.API.STREAM.UPDATE.FG_SNAP_us",
+            {"name": "FG_SNAP_us", "subjects": ["fg.snap.us.*.*"]}
+            | {"max_msgs_per_subject": 2, "allow_direct": True},
+        )
+        looked = await init(tmp_path, url, "--check")
+        assert looked.code == 0, looked.lines
+        assert looked.has("advice", "stream FG_SNAP_eu", "none, needs a stream")
+        assert looked.has("advice", "max_msgs_per_subject", "2, needs 1")
+        off = await init(tmp_path, url, "--check", more=", snapshots_on_bus: false")
+        assert not off.has("FG_SNAP")
