@@ -27,6 +27,7 @@ class ListIssuer:
     """Serves lists by path, and an aggregation of them at /all.
 
     tokens: Body by path. types: Content type by path, where it is another one.
+    metadata: Of the issuer, at /metadata.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class ListIssuer:
         self.tokens: dict[str, str | bytes] = {}
         self.types: dict[str, str] = {}
         self.named: list[Any] = []
+        self.metadata: dict[str, Any] = {"issuer": ISSUER}
         self.fetches: list[str] = []
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
@@ -41,6 +43,8 @@ class ListIssuer:
         self.fetches.append(path)
         if path == "/all":
             return web.json_response({"status_lists": self.named})
+        if path == "/metadata":
+            return web.json_response(self.metadata)
         body = self.tokens.get(path)
         if body is None:
             return web.Response(status=404)
@@ -62,6 +66,7 @@ class ListIssuer:
         *,
         bits: int = 1,
         typ: str = "statuslist+jwt",
+        more: object = None,
         key: tokens.SigningKey | None = None,
         **changes: Any,
     ) -> str:
@@ -72,6 +77,8 @@ class ListIssuer:
             "ttl": 60,
             "status_list": {"bits": bits, "lst": lst},
         }
+        if more is not None:
+            claims["status_list"]["aggregation_uri"] = more
         return signed(claims | changes, typ, key)
 
 
@@ -87,9 +94,14 @@ class Lists:
         self.fetcher = HttpFetcher()
         head, data = bytearray(1 << 16), bytearray(1 << 20)
         self.reader = self._board(head, data, writable=False)
+        self._memory = head, data
+        self.lists = self.successor()
+
+    def successor(self) -> StatusLists:
+        """Return the lists of a new agent, on the same board."""
         keys = {"login": build_keys([tokens.signing_key().jwk()], True)}
-        self.lists = StatusLists(
-            board=self._board(head, data, writable=True),
+        return StatusLists(
+            board=self._board(*self._memory, writable=True),
             fetcher=self.fetcher,
             verifier=JwsVerifier(keys=keys.get, asked=_nothing),
             clock=self.clock,
@@ -109,7 +121,9 @@ class Lists:
         await self.go.wait()
         await asyncio.sleep(0.005)
 
-    def rules(self, *paths: str, aggregation: str | None = None) -> StatusListRules:
+    def rules(
+        self, *paths: str, aggregation: str | None = None, discover: bool = False
+    ) -> StatusListRules:
         return StatusListRules(
             alias="login",
             issuer=ISSUER,
@@ -118,6 +132,7 @@ class Lists:
             aggregation=aggregation and self.issuer.uri(aggregation),
             algorithms=frozenset({"ES256"}),
             leeway_s=5,
+            metadata=self.issuer.uri("/metadata") if discover else None,
         )
 
     def status(self, path: str, index: int) -> int:
@@ -259,6 +274,83 @@ async def test_aggregation_names_lists_and_only_allowed_hosts_are_asked():
         world.go.set()
         await until(lambda: world.status("/1", 0) == -1)
         assert world.status("/2", 0) == 0
+
+
+@pytest.mark.parametrize("by", ["list", "metadata"])
+async def test_lists_are_found_by_what_a_list_or_the_issuer_says(by):
+    """Only where the operator wants it, and only at the hosts that he named."""
+    async with keeping() as world:
+        issuer = world.issuer
+        issuer.publish("/2", b"\x01")
+        issuer.named = [issuer.uri("/2"), "http://169.254.169.254/latest"]
+        if by == "list":
+            issuer.publish("/1", b"\x00", more=issuer.uri("/all"))
+        else:
+            issuer.publish("/1", b"\x00", more="http://169.254.169.254/all")
+            issuer.metadata["status_list_aggregation_endpoint"] = issuer.uri("/all")
+        await world.lists.follow([world.rules("/1")])
+        await until(lambda: world.status("/1", 0) == 0)
+        assert issuer.fetches == ["/1"]
+        await world.lists.follow([world.rules("/1", discover=True)])
+        await until(lambda: world.status("/2", 0) == 1)
+        assert world.alarms == set()
+        assert set(issuer.fetches) == {"/1", "/2", "/all", "/metadata"}
+        await world.lists.follow([world.rules("/1")])
+        assert (world.status("/1", 0), world.status("/2", 0)) == (0, -1)
+
+
+async def test_list_of_another_agent_is_dropped_once_all_that_names_lists_was_read():
+    """Not before: what was found out yesterday is good until it was asked for again."""
+    async with keeping() as world:
+        issuer = world.issuer
+        for path in ("/1", "/2", "/3"):
+            issuer.publish(path, b"\x00")
+        await world.lists.follow([world.rules("/2", "/3")])
+        await until(lambda: world.status("/2", 0) == world.status("/3", 0) == 0)
+        await world.lists.stop()
+        issuer.publish("/1", b"\x00", more=issuer.uri("/all"))
+        issuer.named = [issuer.uri("/2")]
+        later = world.successor()
+        held = issuer.tokens.pop("/1")
+        await later.follow([world.rules("/1", discover=True)])
+        await until(lambda: "/metadata" in issuer.fetches and world.alarms)
+        assert world.status("/2", 0) == world.status("/3", 0) == 0
+        issuer.tokens["/1"] = held
+        world.go.set()
+        await until(lambda: world.status("/3", 0) == -1)
+        assert world.status("/2", 0) == 0
+        await later.stop()
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pytest.param({"issuer": "https://evil.example.com"}, id="issuer"),
+        pytest.param({"status_list_aggregation_endpoint": 5}, id="number"),
+    ],
+)
+async def test_metadata_that_cannot_be_used_raise_an_alarm_and_name_nothing(metadata):
+    async with keeping() as world:
+        named = {"status_list_aggregation_endpoint": world.issuer.uri("/all")}
+        world.issuer.metadata |= named | metadata
+        world.issuer.publish("/1", b"\x00")
+        await world.lists.follow([world.rules("/1", discover=True)])
+        await until(lambda: world.alarms == {("status_list", "login")})
+        await until(lambda: world.status("/1", 0) == 0)
+        assert "/all" not in world.issuer.fetches
+
+
+async def test_documents_that_lists_name_are_bounded():
+    """Each list may name another one; eight are asked, and no host but the allowed."""
+    async with keeping() as world:
+        issuer = world.issuer
+        paths = [f"/{n}" for n in range(12)]
+        for path in paths:
+            issuer.publish(path, b"\x00", more=issuer.uri(f"/all{path}"))
+        await world.lists.follow([world.rules(*paths, discover=True)])
+        await until(lambda: all(world.status(path, 0) == 0 for path in paths))
+        await until(lambda: sum(p.startswith("/all") for p in issuer.fetches) == 8)
+        assert len(world.lists._found[world.rules(*paths, discover=True)]) == 8
 
 
 async def test_reload_keeps_a_list_that_is_the_same_and_drops_others():

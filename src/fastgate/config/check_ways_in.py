@@ -133,7 +133,7 @@ def _check_status_lists(here: Path, issuer: Issuer) -> Iterator[Finding]:
     if rules is None:
         return
     path = (*here, "status_list")
-    if not rules.lists and rules.aggregation is None:
+    if not rules.lists and rules.aggregation is None and not rules.discover:
         message = "names no list, so every token that has an entry counts as stale"
         yield error(path, message, (*path, "lists"), (*path, "aggregation"))
     message = "counts until a list's own `ttl`, 10s to 24h, whatever max_staleness says"

@@ -221,6 +221,13 @@ class Issuer(Model):
             return self.discovery
         if self.discovery is False or (self.discovery is None and self.jwks_url):
             return None
+        return self.metadata_url
+
+    @property
+    def metadata_url(self) -> str:
+        """URL of the metadata document, whether keys are looked for there or not."""
+        if isinstance(self.discovery, str):
+            return self.discovery
         return self.issuer.rstrip("/") + "/.well-known/openid-configuration"
 
     @property

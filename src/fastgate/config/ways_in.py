@@ -246,6 +246,13 @@ class StatusLists(Model):
         default=None,
         description="Document that names the lists, asked for every 5 min.",
     )
+    discover: Flag = Field(
+        default=False,
+        description=(
+            "Also ask the documents that a list (`aggregation_uri`) or the issuer's "
+            "metadata (`status_list_aggregation_endpoint`) names, at these hosts."
+        ),
+    )
     algorithms: tuple[Algorithm, ...] | None = Field(
         default=None,
         min_length=1,

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from fastgate.control.json_document import JsonError, read_object
 from fastgate.ports import Fetched
 
-__all__ = ["MetadataError", "is_plain_url", "read_jwks_url"]
+__all__ = ["MetadataError", "is_plain_url", "read_jwks_url", "read_metadata"]
 
 _MAX_URL = 2048
 
@@ -25,11 +25,11 @@ class MetadataError(ValueError):
         self.code = code
 
 
-def read_jwks_url(answer: Fetched, *, issuer: str) -> str:
-    """Return `jwks_uri` of a metadata document.
+def read_metadata(answer: Fetched, *, issuer: str) -> dict[str, object]:
+    """Return a metadata document.
 
-    issuer: Exact name the document must carry, so that nobody answers for another.
-    Raises MetadataError. An https issuer cannot move its keys to plain http.
+    issuer: Exact name it must carry, so that nobody answers for another.
+    Raises MetadataError.
     """
     if answer.status != HTTPStatus.OK:
         raise MetadataError(f"metadata_status_{answer.status}")
@@ -39,6 +39,16 @@ def read_jwks_url(answer: Fetched, *, issuer: str) -> str:
         raise MetadataError("metadata_no_json") from None
     if document.get("issuer") != issuer:
         raise MetadataError("metadata_wrong_issuer")
+    return document
+
+
+def read_jwks_url(answer: Fetched, *, issuer: str) -> str:
+    """Return `jwks_uri` of a metadata document.
+
+    issuer: Exact name the document must carry, so that nobody answers for another.
+    Raises MetadataError. An https issuer cannot move its keys to plain http.
+    """
+    document = read_metadata(answer, issuer=issuer)
     url = document.get("jwks_uri")
     if not isinstance(url, str) or not is_plain_url(url):
         raise MetadataError("metadata_bad_jwks_uri")

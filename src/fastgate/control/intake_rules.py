@@ -156,6 +156,7 @@ def status_list_rules(config: Config) -> tuple[StatusListRules, ...]:
             hosts=frozenset(issuer.status_list.hosts),
             lists=issuer.status_list.lists,
             aggregation=issuer.status_list.aggregation,
+            metadata=issuer.metadata_url if issuer.status_list.discover else None,
             algorithms=_algorithms(issuer.status_list.algorithms or issuer.algorithms),
             leeway_s=int(issuer.leeway.total_seconds()),
         )

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from fastgate.control.compact_jws import Jws, JwsVerifier, read_jws
+from fastgate.control.discovery import MetadataError, read_metadata
 from fastgate.control.json_document import JsonError, read_object
 from fastgate.domain.notice import Fault, NoticeError
 from fastgate.domain.status_list import (
@@ -43,6 +44,9 @@ _MAX_LISTS = 256
 # where one fetch fails.
 _REFRESH_AT = 0.5
 _AGGREGATION_S = 300.0
+_METADATA_S = 3_600.0
+# Reason: an issuer names one; lists of its own making may each name another.
+_MAX_FOUND = 8
 _RETRY_FIRST_S, _RETRY_LAST_S = 1.0, 60.0
 _TYPE = "application/statuslist+jwt"
 
@@ -72,6 +76,8 @@ class StatusListRules:
     alias, issuer: Name in the configuration, and exact `iss`.
     hosts: `host` or `host:port` that lists may be fetched from.
     lists: Their URIs. aggregation: URL of a document that names more, None for none.
+    metadata: URL of the issuer's metadata, where such documents are to be found out by
+        what it and the lists say; None where they are not.
     """
 
     alias: str
@@ -81,6 +87,7 @@ class StatusListRules:
     aggregation: str | None
     algorithms: frozenset[str]
     leeway_s: int
+    metadata: str | None = None
 
     def allows(self, uri: str) -> bool:
         """Tell whether a URI is one that may be fetched."""
@@ -139,12 +146,13 @@ class StatusLists:
         self._failing: dict[str, set[str]] = {}
         self._tries: dict[tuple[StatusListRules, str], _Tries] = {}
         self._rules: tuple[StatusListRules, ...] = ()
-        self._aggregated: dict[StatusListRules, tuple[str, ...]] = {}
+        self._aggregated: dict[tuple[StatusListRules, str], tuple[str, ...]] = {}
+        self._found: dict[StatusListRules, dict[str, None]] = {}
 
     async def follow(self, rules: Sequence[StatusListRules]) -> None:
         """Keep these lists; what is the same goes on as it is."""
         self._rules = tuple(rules)
-        self._aggregated = {r: a for r, a in self._aggregated.items() if r in rules}
+        self._found = {r: a for r, a in self._found.items() if r in rules}
         await self._settle()
 
     async def stop(self) -> None:
@@ -182,33 +190,52 @@ class StatusLists:
     def _wanted(self) -> list[tuple[StatusListRules, str]]:
         found: dict[tuple[StatusListRules, str], None] = {}
         for rules in self._rules:
-            named = (*rules.lists, *self._aggregated.get(rules, ()))
+            named = [*rules.lists]
+            for url in self._aggregations(rules):
+                named += self._aggregated.get((rules, url), ())
             for uri in named[:_MAX_LISTS]:
                 if rules.allows(uri):
                     found[rules, uri] = None
         return list(found)
+
+    def _aggregations(self, rules: StatusListRules) -> list[str]:
+        """Return the documents that name lists: the operator's, and those found."""
+        named = [] if rules.aggregation is None else [rules.aggregation]
+        found = self._found.get(rules, {})
+        return named + [url for url in found if url != rules.aggregation]
 
     async def _settle(self) -> None:
         wanted: dict[tuple[StatusListRules, str], _Fetch] = {}
         for rules, uri in self._wanted():
             wanted[rules, uri] = self._list
         for rules in self._rules:
-            if rules.aggregation is not None:
-                wanted[rules, rules.aggregation] = self._aggregation
+            for url in self._aggregations(rules):
+                wanted[rules, url] = self._aggregation
+            if rules.metadata is not None:
+                wanted[rules, rules.metadata] = self._metadata
         current = asyncio.current_task()
         for key in [key for key in self._tasks if key not in wanted]:
             task = self._tasks.pop(key)
             self._tries.pop(key, None)
+            self._aggregated.pop(key, None)
             self._note(key[0].alias, key[1], failed=False)
             if task is not current:
                 task.cancel()
         names = {list_name(rules.alias, uri) for rules, uri in self._wanted()}
         # What an aggregation named before a restart is dropped once it was read again.
-        if all(r.aggregation is None or r in self._aggregated for r in self._rules):
+        if all(map(self._is_known, self._rules)):
             self._board.keep_only(names, now_ns=self._clock.boot_ns())
         for key, fetch in wanted.items():
             if key not in self._tasks:
                 self._tasks[key] = asyncio.create_task(self._run(*key, fetch))
+
+    def _is_known(self, rules: StatusListRules) -> bool:
+        """Tell whether everything was read that may name lists."""
+        said = self._aggregations(rules)
+        if rules.metadata is not None:
+            said += [rules.metadata, *filter(rules.allows, rules.lists)]
+        found = (self._tries.get((rules, url)) for url in said)
+        return all(tries is not None and tries.fetched_ns for tries in found)
 
     async def _run(
         self,
@@ -221,6 +248,9 @@ class StatusLists:
         while True:
             try:
                 wait_s = await fetch(rules, uri)
+                first, tries.fetched_ns = not tries.fetched_ns, self._clock.boot_ns()
+                if first:
+                    await self._settle()  # perhaps the last one that was waited for
             except (NoticeError, ControlError) as error:
                 _log.warning("status list of %s: %s", rules.alias, error)
                 tries.error = str(error)
@@ -230,7 +260,7 @@ class StatusLists:
                 _log.exception("a status list of %s broke", rules.alias)
                 tries.error = "broke"
             else:
-                tries.error, tries.fetched_ns = "", self._clock.boot_ns()
+                tries.error = ""
             self._note(rules.alias, uri, failed=bool(tries.error))
             if tries.error:
                 wait_s, retry_s = retry_s, min(2 * retry_s, _RETRY_LAST_S)
@@ -271,7 +301,35 @@ class StatusLists:
             until_ns=until_ns,
             now_ns=now_ns,
         )
+        await self._found_out(rules, found.aggregation)
         return found.fresh_s * _REFRESH_AT
+
+    async def _metadata(self, rules: StatusListRules, url: str) -> float:
+        answer = await self._fetcher.fetch(
+            "GET",
+            url,
+            headers={"accept": "application/json"},
+            timeout_s=_FETCH_S,
+            max_bytes=_MAX_AGGREGATION_BYTES,
+        )
+        try:
+            document = read_metadata(answer, issuer=rules.issuer)
+        except MetadataError as error:
+            raise BadAnswerError(error.code) from None
+        named = document.get("status_list_aggregation_endpoint", "")
+        if not isinstance(named, str):
+            raise BadAnswerError("bad_aggregation_endpoint")
+        await self._found_out(rules, named)
+        return _METADATA_S
+
+    async def _found_out(self, rules: StatusListRules, url: str) -> None:
+        """Ask another document for lists from now on, where one may be asked."""
+        if rules.metadata is None or not url or not rules.allows(url):
+            return
+        found = self._found.setdefault(rules, {})
+        if url not in found and len(found) < _MAX_FOUND:
+            found[url] = None
+            await self._settle()
 
     async def _aggregation(self, rules: StatusListRules, url: str) -> float:
         body = await self._get(url, "application/json", _MAX_AGGREGATION_BYTES)
@@ -282,8 +340,8 @@ class StatusLists:
         if not isinstance(named, list):
             raise BadAnswerError("no_status_lists")
         uris = tuple(uri for uri in named if isinstance(uri, str))
-        if uris != self._aggregated.get(rules):
-            self._aggregated[rules] = uris
+        if uris != self._aggregated.get((rules, url)):
+            self._aggregated[rules, url] = uris
             await self._settle()
         return _AGGREGATION_S
 

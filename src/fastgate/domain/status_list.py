@@ -29,11 +29,13 @@ class StatusList:
 
     bits: Of each entry. raw: The entries, least significant bits first.
     fresh_s: How long from now it may be relied upon, seconds.
+    aggregation: URI of a document that names more lists, "" where it says none.
     """
 
     bits: int
     raw: bytes
     fresh_s: float
+    aggregation: str = ""
 
 
 def entry_of(raw: bytes | memoryview, bits: int, index: int) -> int | None:
@@ -74,7 +76,10 @@ def read_status_list(
     octets = base64url.decode(packed) if isinstance(packed, str) else None
     if octets is None:
         raise NoticeError(Fault.MALFORMED, "lst must be base64url")
-    return StatusList(bits, _inflated(octets, max_bytes), fresh_s)
+    more = told.get("aggregation_uri", "")
+    if not isinstance(more, str):
+        raise NoticeError(Fault.CLAIMS, "aggregation_uri must be a text")
+    return StatusList(bits, _inflated(octets, max_bytes), fresh_s, more)
 
 
 def _fresh_s(claims: Mapping[str, object], now_s: float, leeway_s: float) -> float:
