@@ -36,10 +36,15 @@ class _Direction:
 
 
 class FaultLink:
-    """A port on loopback that leads to another one."""
+    """A port that leads to another one.
 
-    def __init__(self, target: int) -> None:
+    host: Address that it listens on. to: Address of the other one.
+    """
+
+    def __init__(self, target: int, *, host: str = _HOST, to: str = _HOST) -> None:
         self._target = target
+        self._host = host
+        self._to = to
         self.up, self.down = _Direction(), _Direction()
         self._refusing = False
         self._mixing: random.Random | None = None
@@ -48,7 +53,7 @@ class FaultLink:
 
     async def start(self, port: int) -> None:
         """Listen."""
-        self._server = await asyncio.start_server(self._accept, _HOST, port)
+        self._server = await asyncio.start_server(self._accept, self._host, port)
 
     async def stop(self) -> None:
         """Break every connection and stop listening."""
@@ -114,7 +119,7 @@ class FaultLink:
             await self.up.passing.wait()
             async with asyncio.timeout(_CONNECT_S):
                 far_reader, far_writer = await asyncio.open_connection(
-                    _HOST, self._target
+                    self._to, self._target
                 )
         except (OSError, TimeoutError):
             writer.transport.abort()

@@ -16,7 +16,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import orjson
@@ -28,6 +28,7 @@ from fastgate_bench.stand_ins import free_ports
 from fastgate_bench.tokens import Issuer
 from fastgate_bench.window.client import Caller
 from fastgate_bench.window.links import FaultLink
+from fastgate_bench.window.namespaces import Namespace, NamespaceLink, obstacle
 from fastgate_bench.window.node import HASH_KEY, NODES, REGIONS, Node
 
 __all__ = ["Bus", "Fault", "Rig", "copy_folder"]
@@ -39,27 +40,40 @@ _LOOK_S: Final = 0.05
 
 
 class Bus:
-    """A region's bus server, or the transit one."""
+    """A region's bus server, or the transit one.
 
-    def __init__(self, name: str, program: str, folder: pathlib.Path) -> None:
+    namespace: The network that it runs in; None: that of the rig.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        program: str,
+        folder: pathlib.Path,
+        namespace: Namespace | None = None,
+    ) -> None:
         folder.mkdir()
         self.name = name
         self.store = folder / "jetstream"
         self._config = folder / "nats.conf"
         self._log = folder / "nats.log"
         self._program = program
+        self._namespace = namespace
         self._child: Child | None = None
+        self.host = _HOST if namespace is None else namespace.nodes.far
         self.config = ""
         self.port = 0
 
     async def start(self) -> None:
         """Start it, or start it again. Raises StartError."""
         self._config.write_text(self.config, "utf-8")
-        argv = (self._program, "-c", str(self._config))
+        argv: Sequence[str] = (self._program, "-c", str(self._config))
+        if self._namespace is not None:
+            argv = self._namespace.within(argv)
         self._child = Child(f"nats-server {self.name}", argv, self._log)
         await self._child.start()
         for _ in range(int(_BUS_READY_S / _LOOK_S)):
-            if await _greets(self.port):
+            if await _greets(self.host, self.port):
                 return
             await asyncio.sleep(_LOOK_S)
         raise self._child.failure(f"not ready after {_BUS_READY_S:g} s")
@@ -81,9 +95,9 @@ class Bus:
         shutil.rmtree(self.store, ignore_errors=True)
 
 
-async def _greets(port: int) -> bool:
+async def _greets(host: str, port: int) -> bool:
     with contextlib.suppress(OSError):
-        reader, writer = await asyncio.open_connection(_HOST, port)
+        reader, writer = await asyncio.open_connection(host, port)
         try:
             return (await reader.readline()).startswith(b"INFO ")
         finally:
@@ -101,6 +115,7 @@ def copy_folder(source: pathlib.Path, target: pathlib.Path) -> None:
 class Rig:
     """Everything, in one folder.
 
+    obstacle: Why the regions' links are no network namespaces; empty where they are.
     publish: Who takes what a publisher of a fault was told: id, event, home, when (ns).
     """
 
@@ -118,8 +133,10 @@ class Rig:
         # What faults have to say of themselves.
         self.remarks: list[str] = []
         self.publish: Callable[[str, str, str, int], None] = lambda *_: None
+        self.obstacle = ""
         self._program = ""
-        self._leaf = 0
+        self._namespaces: dict[str, Namespace] = {}
+        self._far: dict[str, int] = {}
         self._seconds = 0
         self._endings = contextlib.AsyncExitStack()
 
@@ -129,11 +146,13 @@ class Rig:
         if program is None:
             raise StartError('nats-server is missing: pip install "fastgate[demo]"')
         self._program = program
+        self.obstacle = await obstacle(self.folder)
         upstream = await self._start_upstream()
         await self._start_buses(program)
         for name, region in NODES.items():
             ports = free_ports(4)
-            link = FaultLink(self.buses[region].port)
+            bus = self.buses[region]
+            link = FaultLink(bus.port, to=bus.host)
             await link.start(ports[3])
             self._endings.push_async_callback(link.stop)
             node = Node(name, self.folder / name, ports, link)
@@ -168,23 +187,45 @@ class Rig:
 
     async def _start_buses(self, program: str) -> None:
         port, leaf = free_ports(2)
-        self._leaf = leaf
         transit = Bus("transit", program, self.folder / "bus-transit")
         transit.port = port
         transit.config = transit_config(transit.store, port=port, leaf_port=leaf)
         self.buses["transit"] = transit
-        for region in REGIONS:
-            own, far = free_ports(2)
-            link = self.links[region] = FaultLink(leaf)
+        for number, region in enumerate(REGIONS):
+            (far,) = free_ports(1)
+            if self.obstacle:
+                link = FaultLink(leaf)
+            else:
+                space = Namespace(number, self.folder)
+                self._namespaces[region] = space
+                self._endings.push_async_callback(space.stop)
+                await space.start()
+                link = NamespaceLink(leaf, space)
             await link.start(far)
             self._endings.push_async_callback(link.stop)
-            bus = Bus(region, program, self.folder / f"bus-{region}")
-            bus.port = own
-            bus.config = region_config(region, bus.store, port=own, link=far)
-            self.buses[region] = bus
+            self.links[region], self._far[region] = link, far
+            self.buses[region] = self._region_bus(region)
         for bus in self.buses.values():
             self._endings.push_async_callback(bus.stop)
             await bus.start()
+
+    def _region_bus(self, region: str, more: str = "") -> Bus:
+        """Return a server of a region; more: What tells its name from the first's."""
+        space = self._namespaces.get(region)
+        name = f"{region}{more}"
+        bus = Bus(name, self._program, self.folder / f"bus-{name}", space)
+        (bus.port,) = free_ports(1)
+        far = self._far[region]
+        config = region_config(region, bus.store, port=bus.port, link=far)
+        if more:
+            # A server that has a name already is refused by the transit server.
+            config = config.replace(f"name: {region}-1", f"name: {name}")
+        if space is not None:
+            config = config.replace(f'listen: "{_HOST}', f'listen: "{bus.host}')
+            place = f"nats-leaf://{space.rest.near}"
+            config = config.replace(f"nats-leaf://{_HOST}", place)
+        bus.config = config
+        return bus
 
     async def second_bus(self, region: str) -> Bus:
         """Start another server of a region, empty, with the same domain.
@@ -192,12 +233,7 @@ class Rig:
         Whoever asks for it stops it. Raises StartError.
         """
         self._seconds += 1
-        name = f"{region}-second-{self._seconds}"
-        bus = Bus(name, self._program, self.folder / f"bus-{name}")
-        (bus.port,) = free_ports(1)
-        config = region_config(region, bus.store, port=bus.port, link=self._leaf)
-        # A server that has a name already is refused by the transit server.
-        bus.config = config.replace(f"name: {region}-1", f"name: {name}")
+        bus = self._region_bus(region, f"-second-{self._seconds}")
         self._endings.push_async_callback(bus.stop)
         await bus.start()
         return bus

@@ -67,7 +67,7 @@ async def run(options: Options, tell: Tell) -> Measured:
     )
     with tempfile.TemporaryDirectory(prefix="fastgate-window-") as name:
         folder = pathlib.Path(options.keep or name)
-        series = _Series(options, seed, folder, totals, measured.notes)
+        series = _Series(options, seed, folder, totals, measured)
         running = asyncio.create_task(series.run(tell))
         try:
             await _until_signalled(running)
@@ -99,7 +99,7 @@ def _chance(seed: int, number: int) -> random.Random:
 class _Series:
     """Rounds on one rig; on another one where it did not heal.
 
-    totals, notes: Where each round that is over goes.
+    totals, measured: Where each round that is over goes, and what it was made on.
     """
 
     def __init__(
@@ -108,13 +108,14 @@ class _Series:
         seed: int,
         folder: pathlib.Path,
         totals: Totals,
-        notes: list[str],
+        measured: Measured,
     ) -> None:
         self._options = options
         self._seed = seed
         self._folder = folder
         self._totals = totals
-        self._notes = notes
+        self._notes = measured.notes
+        self._conditions = measured.conditions
         self._rigs = 0
         self._rig: Rig | None = None
         self._logs: Logs | None = None
@@ -147,6 +148,8 @@ class _Series:
             await asyncio.to_thread(folder.mkdir, parents=True)
             self._rig = Rig(folder, _MAX_STALENESS)
             await self._rig.start()
+            why = self._rig.obstacle
+            self._conditions["links"] = f"proxies: {why}" if why else "namespaces"
             client = folder / "client.log"
             client.touch()
             self._logs = Logs(client, self._rig.upstream_log)
