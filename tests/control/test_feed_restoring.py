@@ -29,11 +29,31 @@ async def test_events_of_a_dead_publisher_come_back_when_its_stream_was_wiped(ne
     await until(lambda: late.has("s-1") and late.has("u-1"))
     await until(late.fresh)
     assert not late.has("s-2")
-    assert other.feed.restoring.restored == 2
+    assert other.feed.restoring.restored == 3, "the lift of s-2 among them"
     again = [kept.event for kept in other.journal.rows]
     assert first.id in {event.id for event in again}
     await other.feed.lift(first.id)
     await until(lambda: not late.has("s-1") and not us.has("s-1"))
+
+
+async def test_lift_of_a_node_that_is_gone_comes_back_with_its_event(net):
+    """The entry has left the index, and the lift is said again all the same."""
+    eu, us, _ = await world(net)
+    lifter = await net.add("eu", "gw-eu-2")
+    third = await net.add("eu", "gw-eu-3")
+    await until(lambda: lifter.fresh() and third.fresh())
+    event = await eu.feed.enter(entry("s-1", home="eu"))
+    await until(lambda: lifter.has("s-1"))
+    await lifter.feed.lift(event.id)
+    await until(lambda: not any(n.has("s-1") for n in (eu, us, third)))
+    await net.stop(lifter)
+    net.broker.wipe("eu")
+    holders = eu.feed.restoring, third.feed.restoring
+    await until(lambda: any(restoring.restored for restoring in holders))
+    late = await net.add("us", "gw-us-2")
+    await until(late.fresh)
+    assert not late.has("s-1"), "its publisher said it again, and so was the lift"
+    assert late.feed.enforcement.store.stats()["events"] == 1
 
 
 async def test_nothing_is_restored_when_publishers_see_to_their_own(net):

@@ -110,7 +110,7 @@ class EventStore:
         """
 
     def key_of(self, mixed: int) -> bytes | None:
-        """Return the key that is mixed to this, where the index has an entry of it."""
+        """Return the key that is mixed to this, where the index or a lift has it."""
 
     def sweep(self, segment: int, now_s: int) -> int:
         """Drop what has long expired from one segment; return how many that were."""
@@ -132,6 +132,12 @@ class EventStore:
 
     def dump(self, segment: int) -> bytes:
         """Return the records of one segment, for a saved snapshot."""
+
+    def dump_keys(self) -> bytes:
+        """Return the keys that lifts have, for a saved snapshot; 16 octets each."""
+
+    def load_keys(self, packed: bytes) -> None:
+        """Take the keys that `dump_keys` gave, after the records. Raises ValueError."""
 
     def load(
         self, segment: int, packed: bytes, origins: bytes, hash_keys: bytes

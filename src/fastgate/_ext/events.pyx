@@ -33,6 +33,7 @@ cdef enum:
     MOST_HASH_KEYS = 15
     RECENT = 65536                   # a power of two
     MOST_WAITING = 65536             # keys with a lift before `settle`
+    MOST_KEPT = 65536                # keys with a lift, whose entry may be gone
     KEEP_S = 7200                    # as the sums keep their buckets
 
 SEGMENT_COUNT = SEGMENTS
@@ -81,6 +82,8 @@ cdef class EventStore:
     cdef uint32_t epochs[64]
     cdef int speakers[64]            # whose stream speaks for an origin: its own, or an adopter's
     cdef bytearray waiting           # keys of 16 octets
+    cdef list kept                   # by segment: keys with a lift by mixed key, or None
+    cdef readonly uint64_t kept_keys
     cdef uint64_t limit
     cdef readonly uint64_t events
     cdef readonly bint settled
@@ -102,6 +105,7 @@ cdef class EventStore:
             self.speakers[at] = at
         self.limit = limit
         self.waiting = bytearray()
+        self.kept = [None] * SEGMENTS
         self.segments = <Segment*> calloc(SEGMENTS, sizeof(Segment))
         self.recent = <Published*> calloc(RECENT, sizeof(Published))
         if self.segments == NULL or self.recent == NULL:
@@ -301,6 +305,7 @@ cdef class EventStore:
             return True
         record.info = record.info & ~<uint32_t> R_LIFT_EPOCH | R_LIFT | (
             self.epochs[origin] * (R_LIFT_EPOCH // R_EPOCH))
+        self.keep(mixed, event.key[:16])
         if record.info & R_EVENT:
             self.undo(event.key[:16], mixed, now_s)
         return True
@@ -336,6 +341,27 @@ cdef class EventStore:
         for at in range(0, len(waiting), 16):
             key = bytes(waiting[at:at + 16])
             self.undo(key, self.mix(key), now_s)
+
+    cdef int keep(self, uint64_t mixed, bytes key) except -1:
+        # Without it a lift that its stream lost could not be said again: the index has no entry.
+        cdef Py_ssize_t at = <Py_ssize_t> (mixed >> SEGMENT_SHIFT)
+        cdef dict keys = self.kept[at]
+        if keys is None:
+            keys = self.kept[at] = {}
+        if mixed not in keys and self.kept_keys < MOST_KEPT:
+            keys[mixed] = key
+            self.kept_keys += 1
+        return 0
+
+    cdef bint has_lift(self, uint64_t mixed) noexcept:
+        cdef Segment* segment = &self.segments[mixed >> SEGMENT_SHIFT]
+        cdef Record* slot = first_of(segment, mixed)
+        cdef Record* end = segment.slots + segment.size
+        while slot != NULL and slot < end and slot.info and slot.mixed == mixed:
+            if slot.info & R_LIFT:
+                return True
+            slot += 1
+        return False
 
     cdef uint64_t mix(self, bytes key) noexcept:
         cdef uint64_t half[2]
@@ -407,7 +433,10 @@ cdef class EventStore:
         return found, None
 
     def key_of(self, uint64_t mixed):
-        """Return the key that is mixed to this, where the index has an entry of it."""
+        """Return the key that is mixed to this, where the index or a lift has it."""
+        cdef dict keys = self.kept[mixed >> SEGMENT_SHIFT]
+        if keys is not None and mixed in keys:
+            return keys[mixed]
         return self.writer.recover(mixed, self.seed0, self.seed1)
 
     # -- upkeep ----------------------------------------------------------------------
@@ -427,7 +456,16 @@ cdef class EventStore:
         before = at.used
         spread_out(at, max(<uint32_t> 16, (at.used - over) * 20 // 17 + 1), now_s - KEEP_S)
         self.events -= before - at.used
+        self.forget_lifts(segment)
         return before - at.used
+
+    cdef int forget_lifts(self, Py_ssize_t segment) except -1:
+        cdef dict keys = self.kept[segment]
+        if keys is not None:
+            for mixed in [each for each in keys if not self.has_lift(each)]:
+                del keys[mixed]
+                self.kept_keys -= 1
+        return 0
 
     def adopt(self, str origin not None, str by not None) -> None:
         """Let the stream of another origin speak for one that is gone."""
@@ -493,6 +531,19 @@ cdef class EventStore:
                 to.info ^= self.epochs[origin_of(to)] * (1 + R_LIFT_EPOCH // R_EPOCH)
                 to += 1
         return packed
+
+    def dump_keys(self) -> bytes:
+        """Return the keys that lifts have, for a saved snapshot."""
+        return b"".join(key for keys in self.kept if keys is not None for key in keys.values())
+
+    def load_keys(self, bytes packed not None) -> None:
+        """Take the keys that `dump_keys` gave, behind the records."""
+        cdef bytes key
+        if len(packed) % 16:
+            raise ValueError("keys have 16 octets")
+        for at in range(0, len(packed), 16):
+            key = packed[at:at + 16]
+            self.keep(self.mix(key), key)
 
     def load(self, Py_ssize_t segment, bytes packed not None, bytes origins not None,
              bytes hash_keys not None) -> None:

@@ -12,6 +12,7 @@ node that wrote it is not ours: our own rows are all applied again.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,13 @@ from fastgate.control.lifts import lift_of
 from fastgate.control.native import RECORD_BYTES, PublisherState
 from fastgate.control.saved_state import Head, parts, read_head
 from fastgate.control.shared_snapshots import SharedSnapshots
-from fastgate.control.state_parts import ENTRY_BYTES, saved_streams, state_parts
+from fastgate.control.state_parts import (
+    ENTRY_BYTES,
+    check_words,
+    load_part,
+    saved_streams,
+    state_parts,
+)
 from fastgate.domain.event import KIND_CODES, Event
 from fastgate.errors import ControlError
 from fastgate.ports import Journal, RevocationWriter
@@ -33,7 +40,6 @@ __all__ = ["Base"]
 
 _log = logging.getLogger(__name__)
 
-_SEGMENT_BYTES = 4  # its number, before its records
 _LOOK_S = 0.05
 # Reason: 256 MiB over a slow link; the streams are read after that in any case.
 _TAKE_S = 60.0
@@ -157,14 +163,13 @@ class Base:
         age_s = feed.enforcement.now_s - head.wall_s
         if age_s >= feed.settings.lifetimes.longest_s:
             raise ControlError(f"the snapshot is {age_s} s old")
-        entries = events = 0
+        feed.enforcement.refuse_strange(head.key_ids)
+        check_words(word for word, _ in following)
+        sizes = Counter[bytes]()
         for word, content in following:
-            if word == b"ENTR" and len(content) % ENTRY_BYTES == 0:
-                entries += len(content) // ENTRY_BYTES
-            elif word == b"EVNT" and len(content) % RECORD_BYTES == _SEGMENT_BYTES:
-                events += len(content) // RECORD_BYTES
-            else:
-                raise ControlError("the snapshot has a part of another version")
+            sizes[word] += len(content)
+        entries = sizes[b"ENTR"] // ENTRY_BYTES
+        events = sizes[b"EVNT"] // RECORD_BYTES
         room = self._writer.stats().get("capacity", entries)
         if entries > room or events > feed.enforcement.limit:
             raise ControlError(
@@ -180,14 +185,9 @@ class Base:
         self._writer.begin_rebuild(head.entries)
         origins, hash_keys = enforcement.numbers(head.origins, head.key_ids)
         for word, content in following:
-            if word == b"ENTR":
-                if self._writer.insert_many(content) * ENTRY_BYTES != len(content):
-                    enforcement.fitted(False)
-                    raise ControlError("the index has no room for the snapshot")
-            else:
-                segment = int.from_bytes(content[:_SEGMENT_BYTES])
-                records = bytes(content[_SEGMENT_BYTES:])
-                fresh.load(segment, records, origins, hash_keys)
+            if not load_part(word, content, self._writer, fresh, origins, hash_keys):
+                enforcement.fitted(False)
+                raise ControlError("the index has no room for the snapshot")
             await asyncio.sleep(0)
 
     def _again(self, event: Event) -> None:

@@ -12,7 +12,12 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from fastgate.control.saved_state import Head, parts, read_head
-from fastgate.control.state_parts import ENTRY_BYTES, saved_streams, state_parts
+from fastgate.control.state_parts import (
+    check_words,
+    load_part,
+    saved_streams,
+    state_parts,
+)
 from fastgate.errors import ControlError
 from fastgate.ports import Clock, Journal, RevocationWriter, SnapshotStore
 
@@ -120,8 +125,7 @@ class Snapshots:
         if head.serial < self._journal.saved:
             raise ControlError("the snapshot is older than the last one saved here")
         following = list(found)
-        if any(word not in {b"ENTR", b"EVNT"} for word, _ in following):
-            raise ControlError("the snapshot has a part of another version")
+        check_words(word for word, _ in following)
         self.serial = head.serial
         self._enforcement.begin_anew(head.seeds)
         # Whatever it cost to grow into it is known beforehand.
@@ -129,15 +133,9 @@ class Snapshots:
         origins, hash_keys = self._enforcement.numbers(head.origins, head.key_ids)
         try:
             for word, content in following:
-                if word == b"ENTR":
-                    fits = self._writer.insert_many(content) * ENTRY_BYTES == len(
-                        content
-                    )
-                    self._enforcement.fitted(fits)
-                else:
-                    segment = int.from_bytes(content[:4])
-                    records = bytes(content[4:])
-                    self._enforcement.store.load(segment, records, origins, hash_keys)
+                store = self._enforcement.store
+                fits = load_part(word, content, self._writer, store, origins, hash_keys)
+                self._enforcement.fitted(fits)
                 await asyncio.sleep(0)
         except ValueError:
             self._enforcement.begin_anew(None)
