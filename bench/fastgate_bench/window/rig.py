@@ -130,6 +130,7 @@ class Rig:
         self.upstream_log = folder / "upstream.log"
         self.hash_key = HASH_KEY
         self.bursts = 0
+        self.late: list[str] = []
         # What faults have to say of themselves.
         self.remarks: list[str] = []
         self.publish: Callable[[str, str, str, int], None] = lambda *_: None
@@ -255,12 +256,15 @@ class Rig:
             states = await asyncio.gather(*map(self._complete, self.nodes.values()))
             if all(states):
                 return time.monotonic() - began
+            self.late = [
+                name for name, it in zip(self.nodes, states, strict=True) if not it
+            ]
             await asyncio.sleep(_LOOK_S)
         return None
 
     async def explain(self) -> str:
-        """Return what each node that is not complete says of itself."""
-        said = []
+        """Return who was not complete at the last look, and what they say by now."""
+        said = [f"waited for {', '.join(self.late)}"]
         for node in self.nodes.values():
             if await self._complete(node):
                 continue
