@@ -46,6 +46,41 @@ async def test_session_revoked_with_a_session_ends_that_session():
         assert world.cutoff(Kind.SUB, "bob") is None
 
 
+async def test_reasons_of_an_event_go_to_the_audit_log_bounded_and_nowhere_else():
+    """What people wrote: the first language, a sentence of it, and no other member."""
+    body = {
+        "initiating_entity": "policy",
+        "reason_admin": {"en": "Landspeed: " + "x" * 1_000, "de": "zu schnell"},
+        "reason_user": "Please sign in again",
+        "event_timestamp": NOW,
+        "secret": "of the sender",
+    }
+    async with intake_world() as world:
+        assert await pushed(world, f"{CAEP}session-revoked", body) is Result.REVOKED
+        ((_, _, line),) = world.lines
+        assert line["initiating_entity"] == "policy"
+        assert line["reason_admin"] == "Landspeed: " + "x" * 189
+        assert line["reason_user"] == "Please sign in again"
+        assert not {"secret", "event_timestamp"} & set(line)
+        assert "Please" not in str(world.entered)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"initiating_entity": "root", "reason_admin": 5, "reason_user": {}},
+        {"initiating_entity": ["admin"], "reason_admin": {"en": None}},
+        {},
+    ],
+    ids=["unknown", "types", "none"],
+)
+async def test_event_without_usable_reasons_is_audited_all_the_same(body):
+    async with intake_world() as world:
+        assert await pushed(world, f"{CAEP}session-revoked", body) is Result.REVOKED
+        ((_, _, line),) = world.lines
+        assert not {"initiating_entity", "reason_admin", "reason_user"} & set(line)
+
+
 async def test_session_revoked_with_a_user_ends_tokens_from_before_the_event():
     """The event's own time counts, not when it came."""
     then = int(time.time()) - 500

@@ -163,6 +163,25 @@ async def test_bad_events_are_refused_by_name_and_hold_up_nobody_b10():
         assert len(streams.world.index.entries) == 1
 
 
+async def test_event_that_breaks_us_holds_up_no_other():
+    """A fault of ours: it stays where it is, and the rest goes on."""
+    async with polling() as streams:
+        take = streams.world.intake.polled
+
+        async def broken(text: str, jti: str, alias: str) -> Any:
+            if jti == "set-1":
+                raise ZeroDivisionError
+            return await take(text, jti, alias)
+
+        await streams.pollers.stop()
+        streams.pollers._take = broken
+        streams.transmitter.waiting = {f"set-{n}": event(n) for n in (1, 2, 3)}
+        await streams.pollers.follow([streams.rules])
+        await until(lambda: sorted(streams.transmitter.acked) == ["set-2", "set-3"])
+        assert list(streams.transmitter.waiting) == ["set-1"]
+        assert streams.transmitter.errors == {}
+
+
 async def test_event_that_ends_nothing_is_acknowledged():
     change = event(1, events={f"{CAEP}token-claims-change": {}})
     async with polling(change) as streams:

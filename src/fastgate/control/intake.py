@@ -32,6 +32,7 @@ from fastgate.domain.security_event import (
     end_of,
     event_name,
     read_event,
+    said_of,
 )
 from fastgate.domain.tapped_token import (
     REVOKED_TYPES,
@@ -331,14 +332,16 @@ class Intake:
             raise NoticeError(Fault.CLAIMS, f"{error.field} cannot be used") from None
         finally:
             self._busy.discard(notice.id)
-        await self._note(way, notice, receipt)
+        await self._note(way, notice, receipt, said_of(claims))
         return Result.REVOKED
 
     def _home(self, claims: Mapping[str, object]) -> str | None:
         found = _first_claim(claims, self.rules.region_claims)
         return found if found in self.rules.regions else None
 
-    async def _note(self, way: Way, notice: Notice, receipt: Receipt) -> None:
+    async def _note(
+        self, way: Way, notice: Notice, receipt: Receipt, said: Mapping[str, str]
+    ) -> None:
         line: dict[str, object] = {
             "kind": notice.kind.value,
             "issuer": notice.issuer,
@@ -346,6 +349,7 @@ class Intake:
             "origin": receipt.origin,
             "seq": receipt.seq,
             "outcome": "published" if receipt.published else "pending",
+            **said,
         }
         try:
             await asyncio.to_thread(self._audit, f"intake {way.value}", "revoke", line)

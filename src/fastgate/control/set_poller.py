@@ -127,6 +127,10 @@ class _Poller:
         except ControlError as error:
             # Neither acknowledged nor refused, so it comes again.
             _log.info("an event of %s waits: %s", self.rules.alias, error)
+        except Exception:  # noqa: BLE001
+            # The last border of an event: without it one would hold up all others for
+            # as long as the transmitter keeps it. It comes again, and is told again.
+            _log.exception("an event of %s broke", self.rules.alias)
         else:
             self._acks.append(jti)
 

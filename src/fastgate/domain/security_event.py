@@ -31,6 +31,7 @@ __all__ = [
     "end_of",
     "event_name",
     "read_event",
+    "said_of",
     "set_error",
     "wanted_events",
 ]
@@ -53,6 +54,10 @@ _USER_EVENTS = frozenset(
 _ENDING_CHANGES = frozenset({"revoke", "update", "delete"})
 _VERIFICATION = f"{_BASE}ssf/event-type/verification"
 _STREAM_UPDATED = f"{_BASE}ssf/event-type/stream-updated"
+# Source: CAEP 1.0 section 2.
+_INITIATORS = frozenset({"admin", "user", "policy", "system"})
+# Reason: a sentence for people; an audit log is no place for a document.
+_MAX_REASON_CHARS = 200
 _STREAM_STATES = frozenset({"enabled", "paused", "disabled"})
 # What is counted by name; every other event is counted as one. Source: CAEP 1.0 section
 # 3, RISC 1.0 section 2, SSF 1.0 sections 8.1.4 and 8.1.5.
@@ -192,6 +197,29 @@ def read_event(
     )
 
 
+def said_of(claims: Mapping[str, object]) -> dict[str, str]:
+    """Return who and what a SET says caused its event; for the audit log alone.
+
+    Texts are cut to a bounded length; of several languages the first counts.
+    """
+    events = claims.get("events")
+    event = next(iter(events.values()), None) if isinstance(events, dict) else None
+    if not isinstance(event, dict):
+        return {}
+    said = {}
+    by = event.get("initiating_entity")
+    if isinstance(by, str) and by in _INITIATORS:
+        said["initiating_entity"] = by
+    for name in ("reason_admin", "reason_user"):
+        text = event.get(name)
+        # Source: CAEP 1.0 section 2: a text for each language.
+        if isinstance(text, dict):
+            text = next(iter(text.values()), None)
+        if isinstance(text, str) and text:
+            said[name] = text[:_MAX_REASON_CHARS]
+    return said
+
+
 def set_error(fault: Fault) -> str:
     """Return the registered error code for a SET that is refused."""
     return _ERRORS.get(fault, "invalid_request")
@@ -246,7 +274,9 @@ def _ends_something(
     token = isinstance(subject, dict) and subject.get("format") == "jwt_id"
     if not rules.user_events and not token:
         return False
-    return name != _CREDENTIAL_CHANGE or event.get("change_type") in _ENDING_CHANGES
+    change = event.get("change_type")
+    ends = isinstance(change, str) and change in _ENDING_CHANGES
+    return ends or name != _CREDENTIAL_CHANGE
 
 
 def _cutoff(event: Mapping[str, object], issued: int, now_s: float) -> float:
@@ -292,7 +322,7 @@ def end_of(subject: object, rules: SubjectRules, *, sessions: bool) -> tuple[Kin
 
 def _user(subject: Mapping[str, object], rules: SubjectRules) -> str:
     form = subject.get("format")
-    if form not in rules.formats:
+    if not isinstance(form, str) or form not in rules.formats:
         raise NoticeError(Fault.SUBJECT, "subjects of this format are not mapped")
     if form == "iss_sub":
         _check_issuer(subject, rules)
