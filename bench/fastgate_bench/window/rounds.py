@@ -36,16 +36,12 @@ _TAIL_S: Final = 1.0
 # Reason: at 60 revocations a second, 100 rounds have more than 100,000.
 _LEAST_S: Final = 17.0
 _HEAL_S: Final = 45.0
-_BARRED_S: Final = 12.0
 _OK, _REFUSED, _UNAVAILABLE = 200, 401, 503
 _SETTLE_S: Final = 2.0
 _SETTLE_TRIES: Final = 4
 _LIFTED: Final = 2  # as Revoked.lifted has it
 # What was entered at such a node, and nobody was told of, may be gone or be void.
 _WIPES: Final = ("state-wiped", "state-restored", "state-cloned", "hash-key-unequal")
-# Reason: REVOCATION.md section 3: an unknown key id is a gap while what has it lives;
-# it takes an operator, and until then the region's users are denied.
-_NO_HEALING: Final = frozenset({"hash-key-unequal"})
 
 
 async def run(options: Options, tell: Tell) -> Measured:
@@ -169,7 +165,7 @@ class _Series:
                 broken = await asyncio.gather(
                     *(fault.happen(rig) for fault in faults), return_exceptions=True
                 )
-                healed_s = await rig.until_healed(_heal_limit_s(faults))
+                healed_s = await rig.until_healed(_HEAL_S)
                 # What comes back to life after the heal has its time to do so.
                 await least
                 load.end()
@@ -188,18 +184,10 @@ class _Series:
         if healed_s is None:
             why = await rig.explain()
             found.unhealed.insert(0, f"not complete in time: {why}")
-        barred = {fault.name for fault in faults} & _NO_HEALING
-        if barred:
-            found.unhealed = []
         self._totals.add(faults, found, healed_s)
         self._keep(note(number, ", ".join(map(str, faults)), found, rig.remarks))
-        if barred or found.unhealed:
+        if found.unhealed:
             await self.stop()  # what comes after it would be of no known state
-
-
-def _heal_limit_s(faults: list[Planned]) -> float:
-    barred = any(fault.name in _NO_HEALING for fault in faults)
-    return _BARRED_S if barred else _HEAL_S
 
 
 async def _compare(
