@@ -87,3 +87,32 @@ async def test_tail_that_the_stream_lost_reaches_a_node_that_joins_later(net):
     late = await net.add("us", "gw-us-2")
     await until(lambda: late.has("s-1"))
     await until(lambda: late.fresh("eu"))
+
+
+async def test_nothing_is_proven_to_a_new_node_until_all_of_it_is_back(net):
+    """The gateway that writes markers knows what its stream lost, and says nothing."""
+    eu, _, _ = await world(net)
+    other = await net.add("eu", "gw-eu-2")
+    await until(other.fresh)
+    await other.feed.enter(entry("s-1", home="eu"))
+    await until(lambda: eu.has("s-1"))
+    await net.stop(other)
+    net.broker.wipe("eu")
+    late = await net.add("us", "gw-us-2")
+    await until(lambda: late.fresh("eu"))
+    assert late.has("s-1")
+    assert not eu.feed.restoring.pending
+    assert eu.feed.restoring.restored == 1
+
+
+async def test_region_whose_stream_lost_nothing_is_not_held_up(net):
+    """A start is no loss: markers come with the first second."""
+    eu, _, _ = await world(net)
+    await eu.feed.enter(entry("s-1", home="eu"))
+    await net.stop(eu)
+    again = net.make("eu", journal=eu.journal.copy())
+    again.feed.restoring._restore = None  # it would fail
+    await net.start(again)
+    await until(again.fresh)
+    assert not again.feed.restoring.pending
+    assert "feed_task" not in {name for name, _ in again.alarms}

@@ -12,6 +12,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from fastgate.control.markers import MARKER_TTL_S, MarkerWriter
+from fastgate.control.origin import OriginTracker
 from fastgate.control.pause import pause
 from fastgate.domain.freshness import NonceLog
 from fastgate.domain.marker import Report, encode_report
@@ -48,7 +49,12 @@ class Pulse:
         """Tell whether this node would write the marker of its region now."""
         feed = self._feed
         own = feed.trackers.get(feed.region)
-        return own is None or self._markers.is_due(own, feed.clock.boot_ns())
+        return own is None or self._is_due(own)
+
+    def _is_due(self, own: OriginTracker) -> bool:
+        feed = self._feed
+        due = self._markers.is_due(own, feed.clock.boot_ns())
+        return due and not feed.restoring.pending
 
     async def report(self) -> None:
         """Report each second, and when somebody waits."""
@@ -78,7 +84,7 @@ class Pulse:
         own = feed.trackers[feed.region]
         while True:
             await asyncio.sleep(feed.settings.tick_s)
-            if not self._markers.is_due(own, feed.clock.boot_ns()):
+            if not self._is_due(own):
                 continue
             publisher = feed.publisher.name
             frame = self._markers.compose(own, feed.adoption.own)

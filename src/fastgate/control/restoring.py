@@ -1,16 +1,21 @@
 """Restoring: what a stream lost and this node still has is published again.
 
 Owns:      the wait in which publishers see to their own, and the walk after it.
-Called by: control.feed, as a task; control.origin says when a stream is read anew.
+Called by: control.feed, as a task; control.origin says when a stream is read anew;
+           control.pulse asks whether something is missing.
 Source:    REVOCATION.md section 4: a publisher that misses its own events in the stream
            publishes them again; a missing publisher's are published by whoever holds
            them.
 
 Whoever publishes an event again gives it a number of its own and keeps its id, so that
 two nodes that do it at once have said the same thing twice.
+
+Until all of it is there again no marker is written here: it would prove to a node that
+began with nothing that it has everything.
 """
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -26,10 +31,11 @@ __all__ = ["Restoring"]
 
 _log = logging.getLogger(__name__)
 
-# Reason: a publisher that restarts reads its stream and audits its journal meanwhile.
-_GRACE_TICKS = 10
+# Reason: a publisher that lives audits its journal meanwhile; and with four seconds
+# without markers nobody is denied.
+_GRACE_TICKS = 3
 # Reason: one after the other, so that the second finds nothing left to do.
-_TICKS_A_RANK = 5
+_TICKS_A_RANK = 1
 _MAX_RANK = 12
 
 
@@ -40,10 +46,13 @@ class Restoring:
         self._feed = feed
         self._lost = asyncio.Event()
         self.restored = 0
+        # The own stream may lack what this node knows of it.
+        self.pending = False
 
     def begun(self) -> None:
         """Note that the own stream is read from its start: it is another one."""
         self._feed.enforcement.store.begin_reading(self._feed.region)
+        self.pending = True
         self._lost.set()
 
     async def run(self) -> None:
@@ -55,19 +64,34 @@ class Restoring:
             self._lost.clear()
             while not own.caught_up:
                 await asyncio.sleep(feed.settings.tick_s)
-            await asyncio.sleep(self._grace_s())
             try:
-                await self._restore()
+                if await self._misses_any():
+                    await self._restore()
+                self.pending = self._lost.is_set()
             except ControlError as error:
                 _log.warning("what the stream lost is not published yet: %s", error)
                 self._lost.set()
+                await asyncio.sleep(feed.settings.tick_s)
 
-    def _grace_s(self) -> float:
+    async def _misses_any(self) -> bool:
+        """Tell whether publishers that live have left something to be done."""
         feed = self._feed
         roster = feed.receipts.roster(feed.region, feed.clock.boot_ns())
         rank = roster.index(feed.node) if feed.node in roster else 0
-        ticks = _GRACE_TICKS + _TICKS_A_RANK * min(rank, _MAX_RANK)
-        return ticks * feed.settings.tick_s
+        for _ in range(_GRACE_TICKS + _TICKS_A_RANK * min(rank, _MAX_RANK)):
+            if not await self._is_missing():
+                return False
+            await asyncio.sleep(feed.settings.tick_s)
+        return await self._is_missing()
+
+    async def _is_missing(self) -> bool:
+        async with contextlib.aclosing(
+            self._feed.enforcement.unread(self._feed.region)
+        ) as unread:
+            async for known in unread:
+                if self._event(known) is not None:
+                    return True
+        return False
 
     async def _restore(self) -> None:
         feed = self._feed
@@ -83,6 +107,8 @@ class Restoring:
                 # Whoever enters something new is not held up for long.
                 await asyncio.wait(waiting)
                 waiting.clear()
+        if waiting:
+            await asyncio.wait(waiting)
         if self.restored:
             _log.warning("%d events that the stream lost are restored", self.restored)
 
