@@ -122,6 +122,17 @@ async def test_change_that_needs_a_restart_is_refused_by_name(rig, name, text):
     assert rig.unchanged()
 
 
+async def test_state_on_the_bus_changes_only_with_a_restart(rig):
+    """The bus's connection and its bounds were made before the first fork."""
+    rules = "bus: 'nats://127.0.0.1:4222', hash_key: 0123456789abcdef"
+    more = "snapshots_on_bus: false, snapshot_max_bytes: 1MiB"
+    outcome = await rig.reload(BASE + f"revocation: {{{rules}, {more}}}\n")
+    assert outcome["result"] == "failure"
+    message = outcome["problems"][-1]["message"]
+    assert "revocation.snapshots_on_bus, revocation.snapshot_max_bytes" in message
+    assert rig.unchanged()
+
+
 async def test_document_that_does_not_fit_is_a_failure(rig):
     """The shared segment has a size; what is larger stays out as a whole."""
     rig.fault = ControlError("the document is too large")

@@ -182,3 +182,21 @@ async def test_unsigned_state_is_refused_where_frames_are_signed(shelf):
     shelf.blobs.clear()
     await states(shelf, BootClock(), seal=other).save(parts())
     assert await states(shelf, BootClock(), seal=seal).load() is None
+
+
+async def test_newest_of_the_other_regions_is_taken(shelf):
+    """By their clocks, as there is no other order between regions."""
+    early, late = BootClock(), BootClock()
+    early.wall_offset_s = -120
+    for region, clock in (("ap", early), ("eu", late)):
+        await states(shelf, clock, region=region).save(parts(region.encode()))
+    assert bytes(await states(shelf, BootClock()).load()) == b"eu"
+
+
+async def test_number_counts_within_a_region_whatever_its_clocks_do(shelf):
+    """A writer whose clock was set back has written later all the same."""
+    back = BootClock()
+    await states(shelf, BootClock()).save(parts(b"first"))
+    back.wall_offset_s = -120
+    await states(shelf, back, publisher="gw-us-3.journal-1").save(parts(b"second"))
+    assert bytes(await states(shelf, BootClock()).load()) == b"second"

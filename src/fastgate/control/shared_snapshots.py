@@ -65,8 +65,7 @@ class SharedSnapshots:
     ) -> None:
         self._shelf = shelf
         self._region = region
-        # What is near is read first.
-        self._regions = (region, *(each for each in origins if each != region))
+        self._others = tuple(each for each in origins if each != region)
         self._keys = keys
         self._seal = seal
         self._publisher = publisher
@@ -126,25 +125,29 @@ class SharedSnapshots:
 
         None where there is none. Raises ControlError where none can be used.
         """
-        trouble: ControlError | None = None
-        for region in self._regions:
-            try:
-                cards = await self._cards(region)
-            except ControlError as error:
-                trouble = error
-                continue
-            for card in sorted(cards, key=lambda card: -card.serial):
+        trouble: list[ControlError] = []
+        for regions in (self._region,), self._others:
+            cards: list[list[Card]] = []
+            # All at once: one that cannot be reached takes seconds to say so.
+            found = await asyncio.gather(
+                *map(self._cards, regions), return_exceptions=True
+            )
+            for each in found:
+                if isinstance(each, ControlError):
+                    trouble.append(each)
+                elif isinstance(each, BaseException):
+                    raise each
+                else:
+                    cards.append(each)
+            for card in _newest_first(cards):
                 try:
-                    state = await self._content(card)
+                    return await self._content(card)
                 except ControlError as error:
-                    _log.warning("snapshot %d of %s: %s", card.serial, region, error)
-                    trouble = error
-                    continue
-                self._serials[region, card.publisher] = card.serial
-                _log.info("snapshot %d of %s, by %s", card.serial, region, card.node)
-                return state
-        if trouble is not None:
-            raise trouble
+                    what = f"snapshot {card.serial} of {card.region}"
+                    _log.warning("%s: %s", what, error)
+                    trouble.append(error)
+        if trouble:
+            raise trouble[-1]
         return None
 
     async def _cards(self, region: str) -> list[Card]:
@@ -190,6 +193,7 @@ class SharedSnapshots:
         wanted = bytes.fromhex(card.digest)
         if not any(hmac.compare_digest(each, wanted) for each in found):
             raise ControlError("it is damaged")
+        self._serials[card.region, card.publisher] = card.serial
         return memoryview(content).toreadonly()
 
     def _hash_of(self, content: bytearray) -> list[bytes]:
@@ -210,6 +214,13 @@ class SharedSnapshots:
         if len(payload) - _HEAD_BYTES != min(left, CHUNK_BYTES):
             raise ControlError("a chunk has another size")
         return payload[_HEAD_BYTES:]
+
+
+def _newest_first(regions: list[list[Card]]) -> list[Card]:
+    # Within a region by number, whatever its clocks do; between regions by clock.
+    ordered = [sorted(each, key=lambda card: -card.serial) for each in regions if each]
+    ordered.sort(key=lambda each: -each[0].wall_ms)
+    return [card for each in ordered for card in each]
 
 
 async def _chunks(parts: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:

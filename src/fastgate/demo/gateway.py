@@ -133,6 +133,8 @@ def _revocation(region: str, ports: Ports, *, nats: bool) -> dict[str, Any]:
     }
     if nats:
         rules["bus"] = f"nats://{HOST}:{ports.of(region, 'bus')}"
+        # Its server has little room, and a demo few revocations.
+        rules["snapshot_max_bytes"] = "16MiB"
     return rules
 
 
