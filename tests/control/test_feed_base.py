@@ -231,3 +231,28 @@ async def test_base_of_this_region_is_taken_before_a_newer_one_elsewhere(net, sh
     await net.start(node)
     await until(node.fresh)
     assert node.feed.base.taken_from == "gw-us-2"
+
+
+async def test_what_is_entered_while_a_base_is_taken_stays(net, shelf, monkeypatch):
+    """The events of the base are filled aside; own ones come before, amid and after."""
+    await left(net, shelf)
+    node = sharing(net, shelf, "gw-us-9", TAKING)
+    entered = []
+    fill = node.feed.base._fill
+
+    async def slow(*parts: object) -> None:
+        await fill(*parts)
+        entered.append(await node.feed.enter(entry("amid", home="us")))
+
+    monkeypatch.setattr(node.feed.base, "_fill", slow)
+    node.bus.up = False
+    await net.start(node)
+    entered.append(await node.feed.enter(entry("before", home="us")))
+    node.bus.switch(up=True)
+    await until(lambda: node.feed.base.taken_from and node.fresh())
+    entered.append(await node.feed.enter(entry("after", home="us")))
+    assert all(node.has(name) for name in ("before", "amid", "after", "s-0"))
+    for receipt in entered:
+        await node.feed.lift(receipt.id)
+    await until(lambda: not any(map(node.has, ("before", "amid", "after"))))
+    assert node.has("s-0")
