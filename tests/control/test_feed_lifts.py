@@ -193,3 +193,21 @@ async def test_digests_of_two_nodes_are_equal_as_of_the_same_marks(net):
         "us": {},
         "ap": {},
     }
+
+
+async def test_node_that_lacks_an_origin_still_refuses_what_was_lifted(net):
+    """What else revokes that key is not known yet; and it says that it is not ready."""
+    eu, us, _ = await world(net)
+    receipt = await eu.feed.enter(entry("s-1", home="eu"))
+    await until(lambda: us.has("s-1"))
+    await eu.feed.lift(receipt.id)
+    await until(lambda: not us.has("s-1"))
+    late = net.make("us", "gw-us-2")
+    late.bus.cut.add("ap")
+    await net.start(late)
+    await until(lambda: late.fresh("eu", "us"))
+    assert late.has("s-1")
+    assert not late.feed.ready()[0]
+    late.bus.cut.clear()
+    await until(lambda: late.feed.ready()[0])
+    assert not late.has("s-1")
