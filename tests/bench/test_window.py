@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from fastgate.cli.bench import _bar
 from fastgate_bench.budget import read_budgets
 from fastgate_bench.figures import Measured
 from fastgate_bench.options import Options
@@ -273,3 +274,12 @@ async def test_a_signal_ends_the_rounds_and_keeps_those_before(monkeypatch):
     assert measured.stage("rounds").values == {"count": 1.0}
     assert measured.stage("rounds-missing").values == {"count": 4.0}
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("lines", [True, False])
+def test_a_long_run_tells_its_steps_in_lines_where_there_is_no_terminal(capsys, lines):
+    """A log that is looked at; other benches say nothing on stderr."""
+    with _bar(lines=lines) as tell:
+        tell("round 3: link-cut(ap) [5.0s]", 0.25)
+    said = " 25% round 3: link-cut(ap) [5.0s]\n" if lines else ""
+    assert capsys.readouterr().err == said
