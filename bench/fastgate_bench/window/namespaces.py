@@ -70,8 +70,8 @@ class Namespace:
         await self._holder.start()
         ours, until = _network_of(os.getpid()), time.monotonic() + _READY_S
         while _network_of(self._holder.pid) in {"", ours}:
-            if time.monotonic() > until:
-                raise self._holder.failure(f"no network after {_READY_S:g} s")
+            if self._holder.ended or time.monotonic() > until:
+                raise self._holder.failure("made no network")
             await asyncio.sleep(_LOOK_S)
         await asyncio.to_thread(self._connect)
 
@@ -148,7 +148,7 @@ async def obstacle(folder: pathlib.Path) -> str:
     try:
         await trial.start()
     except StartError as error:
-        return str(error)
+        return " ".join(str(error).split())
     finally:
         await trial.stop()
     return ""
