@@ -25,10 +25,6 @@ class FakeShelf:
     def of(self, region: str) -> "RegionShelf":
         return RegionShelf(self, region)
 
-    def serial(self, region: str) -> int:
-        """Return how often a card was put by what it says; 0 for no card."""
-        cards = [b for (r, n), b in self.blobs.items() if r == region and "card" in n]
-        return len(cards)
 
 
 class RegionShelf:

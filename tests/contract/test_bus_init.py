@@ -212,5 +212,11 @@ async def test_nats_stream_of_saved_states_is_made_and_only_advised(tmp_path, re
         assert looked.code == 0, looked.lines
         assert looked.has("advice", "stream FG_SNAP_eu", "none, needs a stream")
         assert looked.has("advice", "max_msgs_per_subject", "2, needs 1")
+        wider = await init(tmp_path, url, "--check", more=", snapshot_max_bytes: 1GiB")
+        assert not wider.has("advice", "max_bytes"), "none is a bound of its own"
+        await place._ask("$JS.API.STREAM.DELETE.FG_SNAP_us")
+        assert (await init(tmp_path, url)).has("made", "stream FG_SNAP_us")
+        wider = await init(tmp_path, url, "--check", more=", snapshot_max_bytes: 1GiB")
+        assert wider.has("advice", "FG_SNAP_us", "max_bytes", "or more, or -1")
         off = await init(tmp_path, url, "--check", more=", snapshots_on_bus: false")
         assert not off.has("FG_SNAP")

@@ -141,8 +141,10 @@ class Base:
         found = parts(state)
         head = read_head(found)
         following = list(found)
-        self._check(head, following)
+        entries = self._check(head, following)
         fresh = feed.enforcement.empty_store(head.seeds)
+        # Whatever it cost to grow into it is known beforehand.
+        self._writer.begin_rebuild(entries)
         await self._fill(head, following, fresh)
         # From here on nothing fails: the index has everything that the store has.
         feed.enforcement.store = fresh
@@ -156,8 +158,11 @@ class Base:
         self.taken_from, self.loaded = head.node, fresh.events
         _log.info("%d events from the snapshot of %s", fresh.events, head.node)
 
-    def _check(self, head: Head, following: _Parts) -> None:
-        """Refuse what is not as it must be, before anything of it is applied."""
+    def _check(self, head: Head, following: _Parts) -> int:
+        """Return how many entries there are; refuse what is not as it must be.
+
+        Nothing was applied before. Raises ControlError and ValueError.
+        """
         feed = self._feed
         feed.enforcement.refuse_strange(head.key_ids)
         age_s = feed.enforcement.now_s - head.wall_s
@@ -179,10 +184,10 @@ class Base:
         for stream in head.streams.values():
             for sums in stream.sums.values():
                 PublisherState.load(sums)
+        return entries
 
     async def _fill(self, head: Head, following: _Parts, fresh: "EventStore") -> None:
         enforcement = self._feed.enforcement
-        self._writer.begin_rebuild(head.entries)
         origins, hash_keys = enforcement.numbers(head.origins, head.key_ids)
         for word, content in following:
             if not load_part(word, content, self._writer, fresh, origins, hash_keys):

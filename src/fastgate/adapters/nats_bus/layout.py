@@ -165,7 +165,7 @@ async def _snapshots(
         return [Line(place, "", "", "", Standing.MADE)]
     if config is None:
         return [Line(place, "", "none", "a stream", Standing.ADVICE)]
-    return [*snapshot_lines(region, config)]
+    return [*snapshot_lines(settings, region, config)]
 
 
 async def _mirror(

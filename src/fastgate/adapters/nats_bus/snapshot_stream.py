@@ -17,7 +17,7 @@ from fastgate.errors import ControlError
 __all__ = ["refuse_other", "snapshot_config", "snapshot_lines", "snapshot_room"]
 
 _NS = 10**9
-# Reason: cards, and a hundredth for subjects and headers.
+# Reason: cards; beside them, a hundredth of a state is subjects and headers.
 _CARDS_BYTES = 1 << 20
 _PLACES = 2
 _UNBOUNDED = 1 << 62
@@ -34,7 +34,7 @@ def snapshot_config(settings: NatsSettings, region: str) -> dict[str, Any]:
         "num_replicas": settings.replicas,
         "discard": "old",
         "max_msgs_per_subject": 1,
-        "max_bytes": _PLACES * (size + size // 100) + _CARDS_BYTES,
+        "max_bytes": _PLACES * (size + size // 50) + _CARDS_BYTES,
         "max_age": max(1, settings.least_age_s) * _NS,
         "allow_direct": True,
     }
@@ -66,13 +66,19 @@ def refuse_other(region: str, config: object) -> None:
             raise ControlError(f"{snapshot_name(region)} needs {name} {_text(want)}")
 
 
-def snapshot_lines(region: str, found: Mapping[str, Any]) -> Iterator[Line]:
+def snapshot_lines(
+    settings: NatsSettings, region: str, found: Mapping[str, Any]
+) -> Iterator[Line]:
     """Yield a line for each setting that saved states need; all of them advice."""
     place = f"stream {snapshot_name(region)}"
     for name, want in _wanted(region).items():
         has = found.get(name)
         good = has == want
         yield judged(place, name, _text(has), _text(want), good=good, advice=True)
+    size, want = found.get("max_bytes", -1), snapshot_config(settings, region)
+    enough = snapshot_room(found) >= settings.snapshot_bytes
+    wide = f"{want['max_bytes']} or more, or -1"
+    yield judged(place, "max_bytes", size, wide, good=enough, advice=True)
 
 
 def _text(value: object) -> str:
