@@ -109,6 +109,10 @@ class Publisher:
         """How many events are enforced here and not yet published."""
         return len(self._pending)
 
+    def is_pending(self, id_: str) -> bool:
+        """Tell whether an event waits to be published by this node."""
+        return id_ in self._by_id
+
     def oldest(self) -> Waiting | None:
         """Return the event that has waited longest."""
         return next(iter(self._pending.values()), None)
@@ -209,8 +213,6 @@ class Publisher:
         self._pending[kept.event.seq] = self._by_id[kept.event.id] = waiting
         return waiting
 
-    # What the own stream says.
-
     def seen(self, frame: EventFrame, position: int) -> None:
         """Compare a batch that the own stream has under this publisher's id."""
         if frame.publisher != self.name:
@@ -251,8 +253,6 @@ class Publisher:
         """Queue events that the stream lost after it had said that it has them."""
         self._again.extend(map(self._batch, journal_walk.runs(events)))
         self._work.set()
-
-    # The task that publishes.
 
     async def run(self) -> None:
         """Publish whatever is queued, for ever; supervised by the feed."""

@@ -115,6 +115,8 @@ class Restoring:
     def _event(self, known: "Known") -> Event | None:
         if known.key is None or known.id is None or not known.key_id:
             return None  # it is not enforced here either, or cannot be named
+        if self._feed.publisher.is_pending(known.id):
+            return None  # the stream never had it
         wall_s = self._feed.clock.wall_s()
         if known.lifted:
             return lift_of(known, known.key, wall_s, "")
