@@ -38,7 +38,8 @@ _HOME_LAST_NS = 1_000_000_000
 # only where its stream stays silent about it.
 _TAKEN_NS = 30_000_000_000
 _MAX_WAITING = 100_000
-_MAX_AT_ONCE = 64
+# Reason: a home takes 64 at once, from every gateway of every other region.
+_AT_ONCE = 16
 # Reason: shorter than the sender's patience, so that it gets an answer.
 _HOME_WAIT_S = 1.0
 
@@ -53,6 +54,7 @@ class _Hand:
     wait_ns: int = _RETRY_FIRST_NS
     own: bool = True
     journalled: bool = False
+    asked: bool = False  # and there is no answer yet
 
 
 class Handover:
@@ -94,6 +96,8 @@ class Handover:
         # Homes that could not be reached: when next, and how long after that.
         self._quiet_ns: dict[str, int] = {}
         self._wait_ns: dict[str, int] = {}
+        # By home: deliveries that have no answer yet.
+        self._asking: dict[str, set[asyncio.Task[None]]] = {}
         self._troubled: set[str] = set()
         self._noted: list[tuple[str, str]] = []
         self._work = asyncio.Event()
@@ -189,33 +193,54 @@ class Handover:
     # The task that delivers.
 
     async def run(self) -> None:
-        """Deliver what is due, for ever; supervised by the feed."""
-        while True:
-            await self._note_handed()
-            hands = self._due()
-            self._end_alarms()
-            await asyncio.gather(*(self._deliver(hand) for hand in hands))
-            if not hands:
+        """Deliver what is due, for ever; supervised by the feed.
+
+        A home that does not answer holds up nobody but itself.
+        """
+        try:
+            while True:
+                await self._note_handed()
+                for hand in self._due():
+                    self._ask(hand)
+                self._end_alarms()
                 await pause(self._work, _RETRY_FIRST_NS / 1e9)
+        finally:
+            for task in [task for tasks in self._asking.values() for task in tasks]:
+                task.cancel()
+
+    def _ask(self, hand: _Hand) -> None:
+        asking = self._asking.setdefault(hand.home, set())
+        task = asyncio.create_task(self._deliver(hand), name="handover-deliver")
+        hand.asked = True
+        asking.add(task)
+
+        def answered(done: asyncio.Task[None]) -> None:
+            hand.asked = False
+            asking.discard(done)
+            if not done.cancelled() and (error := done.exception()) is not None:
+                # Whatever it was, it is tried again, and not at once.
+                _log.error("a delivery to %s failed", hand.home, exc_info=error)
+                hand.due_ns = self._clock.boot_ns() + _RETRY_LAST_NS
+            if len(asking) in {0, _AT_ONCE // 2}:
+                self._work.set()
+
+        task.add_done_callback(answered)
 
     def _due(self) -> list[_Hand]:
         now_ns, wall_s = self._clock.boot_ns(), self._steady.wall_s()
         due: list[_Hand] = []
-        probed: set[str] = set()
+        asked = {home: len(tasks) for home, tasks in self._asking.items()}
         for hand in list(self._waiting.values()):
             if hand.event.expires < wall_s:
                 del self._waiting[hand.home, hand.event.id]
                 continue
             if hand.due_ns > now_ns or self._quiet_ns.get(hand.home, 0) > now_ns:
                 continue
-            if hand.home in self._wait_ns:
-                # It could not be reached: one at a time until it can.
-                if hand.home in probed:
-                    continue
-                probed.add(hand.home)
-            due.append(hand)
-            if len(due) == _MAX_AT_ONCE:
-                break
+            # One that could not be reached is asked one at a time until it can.
+            most = 1 if hand.home in self._wait_ns else _AT_ONCE
+            if not hand.asked and asked.get(hand.home, 0) < most:
+                asked[hand.home] = asked.get(hand.home, 0) + 1
+                due.append(hand)
         return due
 
     def _trouble(self, home: str) -> None:
@@ -248,9 +273,11 @@ class Handover:
         except ControlError as error:
             self._trouble(home)
             _log.info("%s cannot be reached, it is tried again: %s", home, error)
-            wait_ns = self._wait_ns.get(home, _RETRY_FIRST_NS)
-            self._quiet_ns[home] = self._clock.boot_ns() + wait_ns
-            self._wait_ns[home] = min(_HOME_LAST_NS, 2 * wait_ns)
+            now_ns = self._clock.boot_ns()
+            if self._quiet_ns.get(home, 0) <= now_ns:  # once, for all that were asked
+                wait_ns = self._wait_ns.get(home, _RETRY_FIRST_NS)
+                self._quiet_ns[home] = now_ns + wait_ns
+                self._wait_ns[home] = min(_HOME_LAST_NS, 2 * wait_ns)
             return
         self._wait_ns.pop(home, None)
         try:
