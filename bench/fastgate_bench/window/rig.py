@@ -37,6 +37,8 @@ _HOST: Final = "127.0.0.1"
 _READY_S: Final = 60.0
 _BUS_READY_S: Final = 10.0
 _LOOK_S: Final = 0.05
+# Reason: each look is a status of every node, made by the agent that is to heal.
+_HEALED_LOOK_S: Final = 0.1
 
 
 class Bus:
@@ -259,7 +261,7 @@ class Rig:
             self.late = [
                 name for name, it in zip(self.nodes, states, strict=True) if not it
             ]
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_HEALED_LOOK_S)
         return None
 
     async def explain(self) -> str:
