@@ -245,8 +245,9 @@ async def gateway(
 async def test_wiped_node_has_what_a_trimmed_stream_has_lost(place, tmp_path):
     """In force at once, complete later; nobody else has to publish it again."""
     async with contextlib.AsyncExitStack() as stack:
+        first = await stack.enter_async_context(contextlib.AsyncExitStack())
         eu = await gateway(stack, place, tmp_path, "eu", "gw-eu", SHARING)
-        us = await gateway(stack, place, tmp_path, "us", "gw-us")
+        us = await gateway(first, place, tmp_path, "us", "gw-us")
         await until(lambda: eu.fresh() and us.fresh(), within_s=HEALED_S)
         for number in range(20):
             await eu.feed.enter(entry(f"s-{number}", home="eu"), wait="regions")
@@ -257,7 +258,7 @@ async def test_wiped_node_has_what_a_trimmed_stream_has_lost(place, tmp_path):
             await until(
                 lambda since=seen: eu.feed.base.shared_ns > since, within_s=HEALED_S
             )
-        await us.feed.stop()
+        await first.aclose()
         shutil.rmtree(tmp_path / "gw-us")
         await place.trim(eu.feed.trackers["eu"].position)
         wiped = await gateway(stack, place, tmp_path, "us", "gw-us")
