@@ -116,3 +116,18 @@ async def test_region_whose_stream_lost_nothing_is_not_held_up(net):
     await until(again.fresh)
     assert not again.feed.restoring.pending
     assert "feed_task" not in {name for name, _ in again.alarms}
+
+
+async def test_own_event_that_another_stream_has_is_said_again(net):
+    """The journal calls it published, which is not a word about this stream."""
+    eu, _, _ = await world(net)
+    await eu.feed.enter(entry("s-1", home="eu"))
+
+    async def nothing(*_: object) -> None:
+        """Stand for a journal in which nothing was found to be missing."""
+
+    eu.feed.publisher.audit = nothing
+    net.broker.wipe("eu")
+    late = await net.add("us", "gw-us-2")
+    await until(lambda: late.has("s-1"))
+    await until(lambda: late.fresh("eu"))

@@ -172,3 +172,18 @@ def test_whoever_enforces_takes_no_frame_under_an_unknown_key():
     with pytest.raises(Exception, match="key_id"):
         decode_batch(frame, {KEY})
     assert decode_batch(frame, None).events[0].id == "x-1"
+
+
+def test_own_hole_is_not_closed_by_the_marker_of_another_gateway():
+    """It read a stream that never had them, and its digest of that is equal."""
+    origin = Origin()
+    origin.tracker._node = ONE.partition(".")[0]
+    origin.say(1)
+    origin.say(3)
+    origin.mark(by=TWO)
+    plan = origin.plan()
+    for stored in origin.stream.values():
+        origin.tracker.replayed(stored, origin.now)
+    origin.tracker.reached(plan.to, origin.now, own=ONE)
+    assert origin.tracker.own_holes == ((2, 3),)
+    assert origin.tracker.own_read_to == 3

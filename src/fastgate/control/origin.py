@@ -89,8 +89,7 @@ class OriginTracker:
         self._held, self._own = HeldBack(), Acknowledged()
         self._gap_ns = 0
         self.marker_ns = 0
-        self._asked_ns, self._reading = 0, False
-        self._doubt = False
+        self._asked_ns, self._reading, self._doubt = 0, False, False
         self._reread_ns, self._reread_wait_ns = 0, _REREAD_FIRST_NS
 
     # What arrives.
@@ -368,7 +367,9 @@ class OriginTracker:
                 self._plan_reread(now_ns, wanted=True)
             return
         for name, mark in marker.marks.items():
-            self._publisher(name).confirm(mark.last)
+            # What the own publisher misses nobody else knows; the journal is asked.
+            if not (self._reading and name.partition(".")[0] == self._node):
+                self._publisher(name).confirm(mark.last)
         self._reread_ns, self._reread_wait_ns = 0, _REREAD_FIRST_NS
         if self.blind:
             return  # all of it came, and some of it can be looked up by nobody here

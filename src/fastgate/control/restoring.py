@@ -96,17 +96,23 @@ class Restoring:
     async def _restore(self) -> None:
         feed = self._feed
         waiting: list[asyncio.Future[int]] = []
+        again: list[Event] = []
         async for known in feed.enforcement.unread(feed.region):
             event = self._event(known)
             if event is None:
                 continue
             entered = await feed.publisher.enter(event)
-            self.restored += entered.kept.publisher == feed.publisher.name
+            kept = entered.kept
+            if kept.position and kept.publisher == feed.publisher.name:
+                # The journal calls it published: another stream has it, or had.
+                again.append(kept.event)
+            self.restored += kept.publisher == feed.publisher.name
             waiting.append(entered.done)
             if len(waiting) >= MAX_EVENTS:
                 # Whoever enters something new is not held up for long.
                 await asyncio.wait(waiting)
                 waiting.clear()
+        feed.publisher.publish_again(again)
         if waiting:
             await asyncio.wait(waiting)
         if self.restored:
