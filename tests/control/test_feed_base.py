@@ -127,7 +127,7 @@ async def test_own_journal_counts_and_the_writers_does_not(net, shelf):
     undone = await first.feed.enter(entry("undone", home="us"))
     assert mine.published
     assert undone.published
-    writer = await net.start(sharing(net, shelf, "gw-us-1"))
+    writer = await net.start(sharing(net, shelf, "gw-us-3"))
     await until(lambda: writer.has("mine") and writer.has("undone"))
     await net.stop(first)
     await writer.feed.lift(undone.id)
