@@ -26,7 +26,6 @@ class FakeShelf:
         return RegionShelf(self, region)
 
 
-
 class RegionShelf:
     """The shelf as one region writes it."""
 
