@@ -187,3 +187,20 @@ def test_own_hole_is_not_closed_by_the_marker_of_another_gateway():
     origin.tracker.reached(plan.to, origin.now, own=ONE)
     assert origin.tracker.own_holes == ((2, 3),)
     assert origin.tracker.own_read_to == 3
+
+
+def test_number_that_was_said_again_behind_a_marker_is_counted():
+    """Else no reading would ever come to the digest of its publisher."""
+    origin = Origin()
+    origin.say(1)
+    origin.say(3)
+    origin.mark(by=TWO)
+    origin.say(2)
+    origin.mark()
+    plan = origin.plan()
+    for stored in origin.stream.values():
+        origin.tracker.replayed(stored, origin.now)
+    origin.tracker.reached(plan.to, origin.now)
+    origin.live(origin.mark())
+    assert origin.proofs
+    assert origin.tracker.digest(ONE, 3, WALL) == origin.said[ONE].digest(3, WALL)

@@ -366,10 +366,9 @@ class OriginTracker:
                 self.gaps += 1
                 self._plan_reread(now_ns, wanted=True)
             return
-        for name, mark in marker.marks.items():
-            # What the own publisher misses nobody else knows; the journal is asked.
-            if not (self._reading and name.partition(".")[0] == self._node):
-                self._publisher(name).confirm(mark.last)
+        # What is missing at an old marker may have been said again behind it.
+        for name, mark in () if self._reading else marker.marks.items():
+            self._publisher(name).confirm(mark.last)
         self._reread_ns, self._reread_wait_ns = 0, _REREAD_FIRST_NS
         if self.blind:
             return  # all of it came, and some of it can be looked up by nobody here
