@@ -103,7 +103,8 @@ async def _running(folder: pathlib.Path) -> AsyncIterator[Rig]:
         await rig.start()
         # Past the links that faults need: each would add what no gateway has.
         for node in rig.nodes.values():
-            node.configure(bus=f"nats://127.0.0.1:{rig.buses[node.region].port}")
+            bus = rig.buses[node.region]
+            node.configure(bus=f"nats://{bus.host}:{bus.port}")
             await node.stop()
             await node.start()
         if await rig.until_healed(_HEAL_S) is None:

@@ -187,6 +187,8 @@ class Agent:
         )
 
     def _worker_lines(self) -> list[dict[str, Any]]:
+        # What was just published counts at once: workers have yet to follow it.
+        self._parts.follower.refresh()
         return self._workers.shown(*self._parts.follower.versions)
 
     # -- what admin asks -------------------------------------------------------------

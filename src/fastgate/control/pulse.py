@@ -8,6 +8,7 @@ Source:    REVOCATION.md sections 4 and 5.
 import asyncio
 import contextlib
 import logging
+import random
 import secrets
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,10 @@ _log = logging.getLogger(__name__)
 
 # Reason: an urgent burst must not become a burst of reports from every node.
 _REPORT_GAP_S = 0.02
+_LOOK_SHARE = 0.1
+# Reason: in step with its reports, one of two nodes of the same name (a cloned machine)
+# would never find its nonce echoed, and be stale for ever.
+_SOONEST_SHARE = 0.9
 
 
 class Pulse:
@@ -82,10 +87,16 @@ class Pulse:
         """Write the marker of each second in which this node is the one to write it."""
         feed = self._feed
         own = feed.trackers[feed.region]
+        pause_s = 0.0
         while True:
-            await asyncio.sleep(feed.settings.tick_s)
+            await asyncio.sleep(pause_s)
+            # Looked for sooner than each second: whoever has just caught up, or takes
+            # over, is waited for by its whole region.
+            pause_s = feed.settings.tick_s * _LOOK_SHARE
             if not self._is_due(own):
                 continue
+            share = random.uniform(_SOONEST_SHARE, 1.0)  # noqa: S311 - no secret
+            pause_s = feed.settings.tick_s * share
             publisher = feed.publisher.name
             frame = self._markers.compose(own, feed.adoption.own)
             payload = feed.seal.close(feed.region, publisher, frame)

@@ -37,6 +37,8 @@ _GRACE_TICKS = 3
 # Reason: one after the other, so that the second finds nothing left to do.
 _TICKS_A_RANK = 1
 _MAX_RANK = 12
+# Reason: until it has looked, nobody hears from the region.
+_LOOK_SHARE = 1.0
 
 
 class Restoring:
@@ -63,7 +65,7 @@ class Restoring:
             await self._lost.wait()
             self._lost.clear()
             while not own.caught_up:
-                await asyncio.sleep(feed.settings.tick_s)
+                await asyncio.sleep(feed.settings.tick_s * _LOOK_SHARE)
             try:
                 if await self._misses_any():
                     await self._restore()

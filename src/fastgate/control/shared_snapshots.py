@@ -34,6 +34,8 @@ CHUNK_BYTES = 262_144 - _HEAD_BYTES
 # Reason: the bus has revocations to carry; 256 MiB leave within 32 s.
 _BYTES_A_SECOND = 8 << 20
 _AT_ONCE = 4
+# Reason: two round trips to the far side of the world, and a busy server.
+_CARDS_S = 1.0
 # Reason: wall clocks of a deployment; one that differs by 2 s is an alarm already.
 _AHEAD_S = 300
 # What a record is like differs between versions of fastgate, and machines.
@@ -128,9 +130,9 @@ class SharedSnapshots:
         trouble: list[ControlError] = []
         for regions in (self._region,), self._others:
             cards: list[list[Card]] = []
-            # All at once: one that cannot be reached takes seconds to say so.
+            # All at once, and not for long: no stream is read meanwhile.
             found = await asyncio.gather(
-                *map(self._cards, regions), return_exceptions=True
+                *map(self._cards_soon, regions), return_exceptions=True
             )
             for each in found:
                 if isinstance(each, ControlError):
@@ -149,6 +151,13 @@ class SharedSnapshots:
         if trouble:
             raise trouble[-1]
         return None
+
+    async def _cards_soon(self, region: str) -> list[Card]:
+        try:
+            async with asyncio.timeout(_CARDS_S):
+                return await self._cards(region)
+        except TimeoutError:
+            raise ControlError(f"{region} does not answer in time") from None
 
     async def _cards(self, region: str) -> list[Card]:
         """Return the cards of a region that can be used; others are logged."""

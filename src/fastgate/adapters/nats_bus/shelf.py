@@ -34,6 +34,8 @@ class NatsShelf:
         self._link = link
         self._settings = settings
         self._region = region
+        # Regions that are known to have a stream.
+        self._there: set[str] = set()
 
     async def room(self) -> int:
         """Return how many bytes a saved state may have; makes the stream.
@@ -66,8 +68,10 @@ class NatsShelf:
         asked = f"{self._link.api(region)}.DIRECT.GET.{snapshot_name(region)}"
         body = orjson.dumps({"last_by_subj": subject})
         try:
+            await self._find(region)
             msg = await self._link.request(asked, body)
         except MissingError:
+            self._there.discard(region)
             return None
         headers = msg.headers or {}
         status = headers.get("Status")
@@ -78,3 +82,14 @@ class NatsShelf:
         if headers.get("Nats-Subject") != subject or len(msg.data) > _MAX_BLOB_BYTES:
             raise ControlError("a blob is none of ours")
         return msg.data
+
+    async def _find(self, region: str) -> None:
+        """Raise MissingError at once where a region has no stream.
+
+        A direct read of a stream that is not there is answered by nobody where it
+        travels to another server, and would take until its time is over.
+        """
+        if region not in self._there:
+            info = f"{self._link.api(region)}.STREAM.INFO.{snapshot_name(region)}"
+            await self._link.ask(info, None)
+            self._there.add(region)
