@@ -101,7 +101,8 @@ async def test_crowd_that_reads_nothing_leaves_the_sender_waiting():
             await waits.wait()
             state = await crowd.state()
             assert sending[0].get_write_buffer_size() > 1 << 20
-    assert (state.standing, state.statuses) == (1, {})
+    # What came before it stopped reading is a few KiB, and may count as an answer.
+    assert state.standing == 1
 
 
 async def test_crowd_says_so_when_it_is_not_let_in(monkeypatch):
