@@ -93,6 +93,9 @@ async def test_file_that_is_gone_is_a_failure_like_any_other(rig):
     assert rig.unchanged()
 
 
+KEYS = f"revocation: {{hash_key: {'n' * 16}, old_hash_keys: [{'o' * 16}]}}\n"
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -105,6 +108,10 @@ async def test_file_that_is_gone_is_a_failure_like_any_other(rig):
         ("regions.names", changed("names: [eu, us]", "names: [eu, us, ap]")),
         ("revocation.capacity", BASE + "revocation: {capacity: 5000}\n"),
         ("revocation.hash_key", BASE + "revocation: {hash_key: 0123456789abcdef}\n"),
+        (
+            "revocation.hash_key, revocation.old_hash_keys",
+            BASE + KEYS,
+        ),
         ("log.sample", BASE + "log: {sample: 0.5}\n"),
         ("log.file", BASE + "log: {file: /tmp/access.log}\n"),
         ("limits.cached_tokens", BASE + "limits: {cached_tokens: 100}\n"),

@@ -33,6 +33,8 @@ _FIXED = {
         "capacity",
         "origins",
         "hash_key",
+        "old_hash_keys",
+        "signing",
         "snapshots_on_bus",
         "snapshot_max_bytes",
         "tls",
