@@ -96,7 +96,7 @@ async def test_serial_goes_on_when_the_writer_was_wiped(shelf):
 
 @pytest.mark.parametrize(
     ("wall_s", "why"),
-    [(LONGEST_S, "old"), (-301, "old")],
+    [(LONGEST_S, "old"), (-302, "old")],
     ids=["outlived", "of-the-future"],
 )
 async def test_state_is_refused_by_its_time(shelf, wall_s, why):
