@@ -43,6 +43,7 @@ if name not in BUILDS:
 cflags, ldflags, directives = BUILDS[name]
 
 Options.warning_errors = True
+CORES = len(os.sched_getaffinity(0))
 
 PACKAGE = pathlib.Path("src/fastgate")
 PURE = (
@@ -76,8 +77,12 @@ setup(
         ],
         include_path=["src"],
         build_dir=f"build/cython-{name}",
+        nthreads=CORES,
         compiler_directives={"language_level": "3", **directives},
     ),
     # Objects of one build are up to date by their times, so another would take them.
-    options={"build": {"build_base": f"build/made-{name}"}},
+    options={
+        "build": {"build_base": f"build/made-{name}"},
+        "build_ext": {"parallel": CORES},
+    },
 )
