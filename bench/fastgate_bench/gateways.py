@@ -163,6 +163,9 @@ async def running(subject: Subject, place: Place, pins: Pins) -> AsyncIterator[R
     await child.start()
     try:
         await until_answers(child, place.port, place.issuer.token())
+        if subject.workers > 1:
+            # Only ours has several here: that one has answered says little of others.
+            await until_answers(child, place.status_port, target="/readyz")
         yield Running(subject, place, child.pid)
     finally:
         await child.stop()

@@ -113,8 +113,10 @@ def free_ports(count: int) -> list[int]:
     return list(found)
 
 
-async def until_answers(child: Child, port: int, token: str = "") -> None:
-    """Wait until a port answers /orders/1 with 200. Raises ChildError."""
+async def until_answers(
+    child: Child, port: int, token: str = "", target: str = "/orders/1"
+) -> None:
+    """Wait until a port answers a target with 200. Raises ChildError."""
     deadline = time.monotonic() + _READY_S
     status = 0
     while status != 200:
@@ -124,7 +126,7 @@ async def until_answers(child: Child, port: int, token: str = "") -> None:
             raise child.failure(f"not ready after {_READY_S:g} s: answers {status}")
         await asyncio.sleep(_LOOK_S)
         with contextlib.suppress(OSError, TimeoutError, StartError):
-            status = await ask(port, "/orders/1", token)
+            status = await ask(port, target, token)
 
 
 async def ask(port: int, target: str, token: str = "") -> int:

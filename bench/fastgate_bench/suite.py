@@ -107,4 +107,8 @@ def run(
         dataclasses.replace(figure, before=before.get(figure.metric))
         for figure in limits.judge(measured)
     ]
-    return Result(name, figures, measured, machine, source, limits.source)
+    # Where the suite is installed says nothing about its own limits.
+    held = limits.source if budget is not None else f"budgets/{name}.yaml"
+    if limits is NO_BUDGETS:
+        held = limits.source
+    return Result(name, figures, measured, machine, source, held)
