@@ -29,6 +29,8 @@ _AGE_NS: Final = 3_600 * 10**9
 _DAYS_S: Final = 2 * 86_400
 _NS_PER_US: Final = 1000.0
 _CLEAR: Final = 1
+# What a histogram in base64 does not begin with.
+_TROUBLE: Final = b"?"
 
 
 def pause_stages(entries: int) -> list[Stage]:
@@ -82,8 +84,9 @@ def _read_beside(index: Index, write: Callable[[], None] | None) -> Any:
         with os.fdopen(inlet, "rb") as pipe:
             said = pipe.read()
         os.waitpid(reader, 0)
-    if not said:
-        raise BugError("a reader of the index found no answer")
+    if not said or said.startswith(_TROUBLE):
+        why = said.removeprefix(_TROUBLE).decode() or "it said nothing"
+        raise BugError(f"a reader of the index: {why}")
     return decoded(said.decode("ascii"))
 
 
@@ -109,5 +112,9 @@ def _read(index: Index, outlet: int) -> NoReturn:
                 answers.add(answer & 0xFF)
         if answers <= {_CLEAR}:
             os.write(outlet, encoded(spent).encode("ascii"))
+        else:
+            os.write(outlet, _TROUBLE + f"answers {sorted(answers)}".encode())
+    except Exception as error:  # noqa: BLE001 - the last border of the child
+        os.write(outlet, _TROUBLE + repr(error).encode())
     finally:
         os._exit(0)
