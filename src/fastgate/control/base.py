@@ -168,7 +168,6 @@ class Base:
         age_s = feed.enforcement.now_s - head.wall_s
         if age_s >= feed.settings.lifetimes.longest_s:
             raise ControlError(f"the snapshot is {age_s} s old")
-        feed.enforcement.refuse_strange(head.key_ids)
         check_words(word for word, _ in following)
         sizes = Counter[bytes]()
         for word, content in following:

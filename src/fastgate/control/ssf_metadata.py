@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from fastgate.control.discovery import is_plain_url
-from fastgate.control.json_document import JsonError, read_object
+from fastgate.control.discovery import MetadataError, is_plain_url, read_metadata
 from fastgate.errors import BadAnswerError, ControlError
 from fastgate.ports import Fetched
 
@@ -53,11 +52,9 @@ def read_transmitter(answer: Fetched, *, issuer: str) -> Transmitter:
     if answer.status != HTTPStatus.OK:
         raise ControlError(f"metadata_status_{answer.status}")
     try:
-        document = read_object(answer.body)
-    except JsonError:
-        raise BadAnswerError("metadata_no_json") from None
-    if document.get("issuer") != issuer:
-        raise BadAnswerError("metadata_wrong_issuer")
+        document = read_metadata(answer, issuer=issuer)
+    except MetadataError as fault:
+        raise BadAnswerError(fault.code) from None
     configuration = _endpoint(document, "configuration_endpoint", issuer)
     if configuration is None:
         raise BadAnswerError("metadata_no_configuration_endpoint")

@@ -7,11 +7,11 @@ Source:    RFC 6749 section 4.1, RFC 7636.
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import aiohttp
@@ -24,6 +24,7 @@ from fastgate.errors import UpstreamError
 
 __all__ = ["Reply", "Tokens", "Visitor", "authorize_path"]
 
+_T = TypeVar("_T")
 _TIMEOUT_S: Final = 15.0
 _CONNECTIONS: Final = 64
 _OK: Final = 200
@@ -153,7 +154,7 @@ class Visitor:
         """
         sent = dict(headers or {})
         if token is not None:
-            sent["Authorization"] = f"Bearer {token}"
+            sent |= _bearer(token)
         if cookie is not None:
             sent["Cookie"] = cookie
         began = time.perf_counter()
@@ -182,12 +183,8 @@ class Visitor:
         self, url: str, token: str
     ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         """Open a WebSocket. Raises UpstreamError where it is refused."""
-        headers = {"Authorization": f"Bearer {token}"}
-        try:
-            socket = await self._session.ws_connect(url, headers=headers)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise UpstreamError("bad_upstream_response", f"{url}: {error!r}") from error
-        async with socket:
+        opening = self._session.ws_connect(url, headers=_bearer(token))
+        async with await _opened(url, opening) as socket:
             yield socket
 
     @asynccontextmanager
@@ -195,12 +192,8 @@ class Visitor:
         self, url: str, token: str
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Open a request whose answer is read as it comes. Raises UpstreamError."""
-        headers = {"Authorization": f"Bearer {token}"}
-        try:
-            answer = await self._session.get(url, headers=headers)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise UpstreamError("bad_upstream_response", f"{url}: {error!r}") from error
-        async with answer:
+        opening = self._session.get(url, headers=_bearer(token))
+        async with await _opened(url, opening) as answer:
             yield answer
 
     async def sign_in(
@@ -237,3 +230,14 @@ class Visitor:
         if answer.status != _OK:
             raise UpstreamError("bad_upstream_response", f"token: {answer.status}")
         return Tokens.of(answer.json())
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def _opened(url: str, opening: Awaitable[_T]) -> _T:
+    try:
+        return await opening
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise UpstreamError("bad_upstream_response", f"{url}: {error!r}") from error
